@@ -1,0 +1,1 @@
+"""Kubernetes operator that serves LLMs with prefill and decode disaggregated."""
