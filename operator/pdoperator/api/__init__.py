@@ -1,0 +1,1 @@
+"""The API: names, defaults, reasons and the models that become the CRD. Pure."""

@@ -1,0 +1,73 @@
+"""Every default, once, with the reason for its value."""
+
+from __future__ import annotations
+
+# --- the objects -------------------------------------------------------------------------------------------
+# The vLLM release whose NIXL behaviour this project was measured with.
+ENGINE_IMAGE = "vllm/vllm-openai:v0.32.0"
+ROUTER_REPLICAS = 1
+MIN_REPLICAS = 1  # a role without an engine serves aggregated only
+MAX_REPLICAS = 4
+TENSOR_PARALLEL_SIZE = 1
+GPU_RESOURCE = "nvidia.com/gpu"
+
+# --- transport ---------------------------------------------------------------------------------------------
+KV_LEASE_S = 30  # vLLM's own default for kv_lease_duration
+ENGINE_SHUTDOWN_TIMEOUT_S = 60  # vLLM drains in-flight requests this long after SIGTERM
+# Routers learn of a deletion by watch within this time, before the engine stops admitting.
+PRESTOP_S = 5
+# vLLM needs up to 15 s after its drain to tear its workers down (measured 10 to 14 s).
+TERMINATION_GRACE_S = PRESTOP_S + ENGINE_SHUTDOWN_TIMEOUT_S + 20
+# A large model may load for tens of minutes; after that the kubelet restarts it.
+ENGINE_START_LIMIT_S = 1800
+
+# --- service level -----------------------------------------------------------------------------------------
+TTFT_TARGET = "2s"  # DOPD's service level: TTFT < 2 s, TPOT < 80 ms
+TPOT_TARGET = "80ms"
+PERCENTILE = 90
+
+# --- autoscaling -------------------------------------------------------------------------------------------
+INTERVAL = "15s"  # HPA's sync period
+FORECAST_WINDOW = 50  # samples; DOPD's planner (SLAPlannerDefaults)
+FORECAST_MIN_SAMPLES = 5  # with fewer DOPD takes the last value
+SCALE_UP_WINDOW_S = 0  # HPA v2
+SCALE_DOWN_WINDOW_S = 300  # HPA v2
+IDLE_AFTER_S = 50.0  # DOPD goes back to its minimum after this long without a request
+METRICS_MAX_AGE_S = 60.0  # older readings do not justify a change
+# An observed/profiled TPOT beyond these bounds speaks of a wrong profile, not of load.
+CORRECTION_MIN = 0.25
+CORRECTION_MAX = 4.0
+# DOPD's block size; vLLM's is 16 on GPUs and 128 on CPUs, and the larger is the safe side.
+KV_BLOCK_TOKENS = 128
+
+# --- actuation ---------------------------------------------------------------------------------------------
+STEP_PERIOD_S = 1.0  # how often flips and drains in progress are looked at
+# A drain that takes longer is given up and the engine deleted (vLLM drains once more).
+DRAIN_TIMEOUT_S = 120.0
+FLIP_TIMEOUT_S = 120.0  # a flip that no router confirms by then is reported
+# No router may still hold the engine in its table when it is counted as drained.
+DRAIN_QUIET_S = 2.0
+
+# --- router ------------------------------------------------------------------------------------------------
+# The whole request; a peer frozen for ever is waited for without limit by vLLM itself.
+REQUEST_TIMEOUT = "600s"
+CONNECT_TIMEOUT_S = 2.0  # engines are in the same cluster
+# The first step; past it another prefill engine or the decode engine itself is tried.
+PREFILL_TIMEOUT = "120s"
+# An engine that refused a connection fails fast and would look least busy; it is left alone this long.
+SHUN_S = 5.0
+# Of the KV lease; past it the decode engine recomputes, for late pulls give wrong tokens silently.
+LEASE_SHARE = 0.8
+# Idle connections to engines; uvicorn closes its end after 5 s, and a POST must not meet that.
+KEEPALIVE_S = 2.0
+MAX_BODY_BYTES = 64 << 20  # long prompts as token ids, or images
+# After SIGTERM new requests still come for a moment, until endpoints have been updated.
+ROUTER_LINGER_S = 3.0
+ROUTER_DRAIN_S = 60.0  # and those in flight get this long to finish
+
+# --- I/O limits --------------------------------------------------------------------------------------------
+SCRAPE_TIMEOUT_S = 2.0
+SCRAPE_CONCURRENCY = 32  # scrapes at a time per service; a scrape takes milliseconds
+SCRAPE_MAX_BYTES = 8 << 20  # vLLM exposes some 100 kB; whatever sends more is not an engine
+API_TIMEOUT_S = 10.0
+DECISIONS_KEPT = 20

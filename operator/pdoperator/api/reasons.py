@@ -1,0 +1,75 @@
+"""The closed list of reasons: status, Events, metrics and logs use these and no others."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Condition(StrEnum):
+    """Types of status conditions."""
+
+    READY = "Ready"
+    PREFILL_READY = "PrefillReady"
+    DECODE_READY = "DecodeReady"
+    ROUTER_READY = "RouterReady"
+    ABLE_TO_SCALE = "AbleToScale"
+    SCALING_ACTIVE = "ScalingActive"
+    SCALING_LIMITED = "ScalingLimited"
+    METRICS_FRESH = "MetricsFresh"
+    FORECAST_TRUSTED = "ForecastTrusted"
+    PAUSED = "Paused"
+    CONFLICT = "Conflict"
+
+
+class Bottleneck(StrEnum):
+    """The side that limits the service now."""
+
+    NONE = "None"
+    PREFILL = "Prefill"
+    DECODE = "Decode"
+
+
+class Reason(StrEnum):
+    """Why something is as it is, or was done."""
+
+    # the service
+    ALL_SERVING = "AllServing"
+    STARTING = "Starting"
+    NO_PREFILL_ENGINE = "NoPrefillEngine"
+    NO_ENGINE = "NoEngine"
+    ENOUGH_ENGINES = "EnoughEngines"
+    ENGINES_MISSING = "EnginesMissing"
+    ENGINE_FAILED = "EngineFailed"
+    UNSCHEDULABLE = "Unschedulable"
+    ROUTER_SERVING = "RouterServing"
+    ROUTER_MISSING = "RouterMissing"
+    INVALID_SPEC = "InvalidSpec"
+    CANNOT_PAIR = "CannotPair"
+    APPLY_FAILED = "ApplyFailed"
+    # decisions
+    FORECAST = "Forecast"
+    LAST_VALUE = "LastValue"
+    IDLE = "Idle"
+    STATIC = "Static"
+    EXTERNAL = "External"
+    HOLD_METRICS_MISSING = "HoldMetricsMissing"
+    STABILIZED = "Stabilized"
+    # limits
+    WITHIN_LIMITS = "WithinLimits"
+    TOO_FEW_REPLICAS = "TooFewReplicas"
+    TOO_MANY_REPLICAS = "TooManyReplicas"
+    GPU_BUDGET = "GPUBudget"
+    RATIO_BOUND = "RatioBound"
+    # scaling
+    READY_FOR_NEW_SCALE = "ReadyForNewScale"
+    SCALING_DISABLED = "ScalingDisabled"
+    DRY_RUN = "DryRun"
+    VALID_METRICS = "ValidMetrics"
+    FAILED_GET_METRICS = "FailedGetMetrics"
+    # Events
+    SUCCESSFUL_RESCALE = "SuccessfulRescale"
+    FAILED_RESCALE = "FailedRescale"
+    ROLE_FLIPPED = "RoleFlipped"
+    FLIP_TIMEOUT = "FlipTimeout"
+    ENGINE_DRAINED = "EngineDrained"
+    DRAIN_TIMEOUT = "DrainTimeout"

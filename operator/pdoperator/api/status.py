@@ -1,0 +1,93 @@
+"""The status of a PDInferenceService: what the operator saw, decided and did."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pdoperator.api.defaults import DECISIONS_KEPT
+from pdoperator.api.model import ApiModel
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class StatusCondition(ApiModel):
+    """As in Kubernetes' metav1.Condition."""
+
+    type: Annotated[str, Field(description="What it is about, such as Ready.")]
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", description="True, False or Unknown.")]
+    reason: Annotated[str, Field(description="Why, in one word.")]
+    message: Annotated[str, Field(description="Why, for people.")] = ""
+    last_transition_time: Annotated[Time, Field(description="When `status` last changed.")]
+    observed_generation: Annotated[int | None, Field(description="Generation of the spec it speaks of.")] = (
+        None
+    )
+
+
+class RoleStatus(ApiModel):
+    """Engines of one role."""
+
+    desired: Annotated[int, Field(description="Engines that the newest decision asks for.")] = 0
+    ready: Annotated[int, Field(description="Engines that serve.")] = 0
+    starting: Annotated[int, Field(description="Engines that do not serve yet.")] = 0
+    draining: Annotated[
+        int, Field(description="Engines that finish what they have and take nothing new.")
+    ] = 0
+
+
+class DemandStatus(ApiModel):
+    """Demand, observed or forecast."""
+
+    requests_per_second: Annotated[float, Field(description="Requests that arrive each second.")]
+    input_tokens: Annotated[float, Field(description="Mean input tokens of a request (ISL).")]
+    output_tokens: Annotated[float, Field(description="Mean output tokens of a request (OSL).")]
+
+
+class ForecastStatus(ApiModel):
+    """The newest forecast."""
+
+    model: Annotated[str, Field(description="The model that made it.")]
+    horizon_seconds: Annotated[float, Field(description="How far ahead it looks.")]
+    demand: Annotated[DemandStatus, Field(description="Demand at the horizon.")]
+
+
+class DecisionStatus(ApiModel):
+    """One decision."""
+
+    time: Annotated[Time, Field(description="When it was taken.")]
+    prefill: Annotated[int, Field(description="Prefill engines asked for.")]
+    decode: Annotated[int, Field(description="Decode engines asked for.")]
+    reason: Annotated[str, Field(description="Why, in one word.")]
+    message: Annotated[str, Field(description="Why, for people.")]
+
+
+class Status(ApiModel):
+    """What the operator saw, decided and did."""
+
+    observed_generation: Annotated[int | None, Field(description="Generation of the spec it speaks of.")] = (
+        None
+    )
+    conditions: Annotated[
+        list[StatusCondition],
+        Field(
+            description="The state of the service and of its parts.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = []
+    mode: Annotated[str, Field(description="How it serves now.")] = ""
+    replicas: Annotated[int, Field(description="All engines; what the scale subresource shows.")] = 0
+    selector: Annotated[str, Field(description="Selects all engines; what the scale subresource shows.")] = ""
+    prefill: RoleStatus = RoleStatus()
+    decode: RoleStatus = RoleStatus()
+    prefill_summary: Annotated[str, Field(description="Ready and desired prefill engines, for people.")] = ""
+    decode_summary: Annotated[str, Field(description="Ready and desired decode engines, for people.")] = ""
+    ratio: Annotated[str, Field(description="Prefill to decode, prefill first.")] = ""
+    demand: Annotated[DemandStatus | None, Field(description="Demand over the last interval.")] = None
+    forecast: Annotated[ForecastStatus | None, Field(description="The newest forecast.")] = None
+    bottleneck: Annotated[str, Field(description="The side that limits the service now.")] = ""
+    last_reason: Annotated[str, Field(description="Reason of the newest decision.")] = ""
+    decisions: Annotated[
+        list[DecisionStatus],
+        Field(max_length=DECISIONS_KEPT, description="The newest decisions, newest last."),
+    ] = []
