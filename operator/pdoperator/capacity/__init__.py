@@ -1,0 +1,1 @@
+"""What one engine can do. Pure."""

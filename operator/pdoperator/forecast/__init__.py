@@ -1,0 +1,1 @@
+"""History to demand at a horizon. Pure."""

@@ -1,0 +1,34 @@
+"""Demand on a service, and its history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Mean demand over one interval: admitted requests per second, mean ISL and OSL in tokens."""
+
+    rate_rps: float
+    isl_tokens: float
+    osl_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Demand seen over the interval that ended at `at_s`."""
+
+    at_s: float
+    demand: Demand
+
+
+@dataclass(frozen=True, slots=True)
+class DemandHistory:
+    """Samples, oldest first, at most `limit` of them."""
+
+    limit: int
+    samples: tuple[Sample, ...] = ()
+
+    def with_sample(self, sample: Sample) -> DemandHistory:
+        """The history with one more sample; the oldest goes when it is full."""
+        return replace(self, samples=(*self.samples, sample)[-self.limit :])

@@ -1,0 +1,1 @@
+"""Demand, capacity and fleet to a Decision. Pure."""

@@ -1,0 +1,94 @@
+"""What is decided, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pdoperator.api.names import Role
+from pdoperator.api.reasons import Bottleneck, Reason
+from pdoperator.api.values import PerRole
+from pdoperator.forecast.demand import DemandHistory
+from pdoperator.forecast.forecasted import Forecasted
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Target replicas per role. `limited` names the bound that cut what was wanted; `wanted` is before bounds."""
+
+    at_s: float
+    target: PerRole[int]
+    wanted: PerRole[int]
+    reason: Reason
+    message: str
+    limited: Reason = Reason.WITHIN_LIMITS
+    bottleneck: Bottleneck = Bottleneck.NONE
+    forecast: Forecasted | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """A size that was asked for, kept for HPA's stabilisation window."""
+
+    at_s: float
+    target: PerRole[int]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that `decide` remembers between ticks. A controller that starts fills `target` from status."""
+
+    demand: DemandHistory
+    target: PerRole[int] | None = None  # decided last; None: never, so the spec's first replicas
+    recommendations: tuple[Recommendation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleTo:
+    """Set the replicas of the Deployments to these engine counts, keyed by pool name."""
+
+    replicas: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SetRole:
+    """Give a ready engine its role (first assignment, or a flip when it had another serving role)."""
+
+    engine: str
+    role: Role
+    flip: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmFlip:
+    """All routers use the engine in its new role and nothing of the old one is left."""
+
+    engine: str
+    role: Role
+    seconds: float
+    timed_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartDrain:
+    """Take the engine out of routing; it is deleted when it is empty."""
+
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelDrain:
+    """Put a draining engine back into service: it is wanted again."""
+
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Delete a drained engine: make it the certain victim, then lower the replicas of its pool."""
+
+    engine: str
+    seconds: float
+    timed_out: bool
+
+
+Step = ScaleTo | SetRole | ConfirmFlip | StartDrain | CancelDrain | Remove

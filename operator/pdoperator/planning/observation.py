@@ -1,0 +1,47 @@
+"""What is known of a service at one moment: frozen, handed in, never fetched from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pdoperator.api.names import Pool, Role, State
+from pdoperator.api.values import Missing, PerRole, Value
+from pdoperator.forecast.demand import Demand
+
+_NOT_SCRAPED = Missing("not scraped")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineView:
+    """One engine pod. `outstanding` counts the requests that routers have on it, by the role they use it in."""
+
+    name: str
+    pool: Pool
+    role: Role
+    state: State
+    ready: bool
+    deleting: bool
+    revision: str
+    created_s: float
+    outstanding: Value[PerRole[int]] | Missing
+    routed_role: Role | None = None  # the role under which every router has it; None: none, or they differ
+    idle: Value[bool] | Missing = _NOT_SCRAPED  # the engine runs, queues and exports nothing
+    flip_started_s: float | None = None
+    drain_started_s: float | None = None
+    removing: bool = False  # marked as the victim of its ReplicaSet (pod-deletion-cost)
+
+    @property
+    def usable(self) -> bool:
+        """It serves now."""
+        return self.ready and not self.deleting and self.state is not State.DRAINING
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One service at `at_s` (seconds since the epoch)."""
+
+    at_s: float
+    engines: tuple[EngineView, ...]
+    demand: Value[Demand | None] | Missing  # over the last interval; a Value of None: no request came
+    tpot_s: Value[float] | Missing  # mean time per output token over the last interval
+    idle_for_s: float = 0.0  # since the last request was seen

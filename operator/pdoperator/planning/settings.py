@@ -1,0 +1,95 @@
+"""The part of a spec that decisions depend on, in plain numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pdoperator.api.names import Role
+from pdoperator.api.spec import Autoscaling, ForecastModel, RoleSpec, Spec, Strategy
+from pdoperator.api.units import ratio, seconds
+from pdoperator.api.values import PerRole
+from pdoperator.capacity.builtin import profile_of
+from pdoperator.capacity.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class RoleLimits:
+    """Bounds of one role's replicas, its first count, and what one engine takes of the GPU budget."""
+
+    least: int
+    most: int
+    first: int
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """All that bounds a target. Ratios are (prefill, decode) parts; None: no bound."""
+
+    roles: PerRole[RoleLimits]
+    budget: int | None = None
+    ratio_min: tuple[int, int] | None = None
+    ratio_max: tuple[int, int] | None = None
+
+    def cost(self, target: PerRole[int]) -> int:
+        """What `target` takes of the budget."""
+        return sum(count * self.roles[role].cost for role, count in target.items())
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """A service as planning sees it. `total` is the scale subresource's number (External only)."""
+
+    strategy: Strategy
+    enabled: bool
+    limits: Limits
+    total: int | None
+    profile: Profile
+    tpot_target_s: float
+    interval_s: float
+    model: ForecastModel
+    window: int
+    scale_up_window_s: float
+    scale_down_window_s: float
+
+    @property
+    def first(self) -> PerRole[int]:
+        """Replicas before any decision."""
+        return PerRole.of(lambda role: self.limits.roles[role].first)
+
+    @property
+    def least(self) -> PerRole[int]:
+        """minReplicas."""
+        return PerRole.of(lambda role: self.limits.roles[role].least)
+
+
+def plan_settings(spec: Spec) -> PlanSettings:
+    """Settings of a spec. Raises ValueError that names the field and the fix (an unknown or impossible profile)."""
+    autoscaling = spec.autoscaling
+    return PlanSettings(
+        strategy=autoscaling.strategy,
+        enabled=autoscaling.enabled,
+        limits=_limits(spec, autoscaling),
+        total=spec.replicas,
+        profile=profile_of(spec.hardware),
+        tpot_target_s=seconds(spec.slo.tpot.target),
+        interval_s=seconds(autoscaling.interval),
+        model=autoscaling.forecast.model,
+        window=autoscaling.forecast.window,
+        scale_up_window_s=autoscaling.behavior.scale_up.stabilization_window_seconds,
+        scale_down_window_s=autoscaling.behavior.scale_down.stabilization_window_seconds,
+    )
+
+
+def _limits(spec: Spec, autoscaling: Autoscaling) -> Limits:
+    def role_limits(role: Role) -> RoleLimits:
+        part: RoleSpec = spec.prefill if role is Role.PREFILL else spec.decode
+        return RoleLimits(part.min_replicas, part.max_replicas, part.first_replicas, spec.budget_cost(part))
+
+    bounds = autoscaling.ratio
+    return Limits(
+        roles=PerRole.of(role_limits),
+        budget=autoscaling.gpu_budget,
+        ratio_min=None if bounds.min is None else ratio(bounds.min),
+        ratio_max=None if bounds.max is None else ratio(bounds.max),
+    )

@@ -1,0 +1,180 @@
+"""What to do next so that the fleet becomes the target: level-based, resumable from what pods and Deployments say.
+
+A pool's replicas are the engines that shall stay plus those still draining. To shrink, victims drain first; a drained
+victim is marked (pod-deletion-cost) and the replicas lowered by one, so that its ReplicaSet deletes it and no other.
+Nothing is remembered here: each call looks at labels, annotations and replicas, so it goes on wherever another stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pdoperator.api import defaults
+from pdoperator.api.names import Pool, Role, State
+from pdoperator.api.values import PerRole, Value
+from pdoperator.planning.decision import CancelDrain, ConfirmFlip, Remove, ScaleTo, SetRole, StartDrain, Step
+from pdoperator.planning.drain import choose_victims, drain_timed_out, drained
+from pdoperator.planning.observation import EngineView
+from pdoperator.planning.roles import assign_roles
+from pdoperator.planning.settings import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class _PoolView:
+    """One pool: its replicas, the engines that serve or start, those that drain; without those as good as gone."""
+
+    pool: Pool
+    size: int  # engines that shall stay
+    replicas: int
+    live: tuple[EngineView, ...]
+    draining: tuple[EngineView, ...]
+
+    @property
+    def excess(self) -> int:
+        """Engines too many (positive) or too few (negative), those that drain not counted."""
+        return self.replicas - len(self.draining) - self.size
+
+
+def next_steps(
+    target: PerRole[int],
+    engines: Iterable[EngineView],
+    replicas_by_pool: Mapping[str, int],
+    now_s: float,
+    limits: Limits | None = None,
+) -> list[Step]:
+    """The steps to take now, in order; [] when the fleet is the target. Call it again after they were taken.
+
+    `replicas_by_pool` holds spec.replicas of the Deployments that exist, by pool name: one shared pool, or one per
+    role. With `limits`, a dedicated pool grows only as far as the GPU budget has room beside what still drains.
+    """
+    engines = tuple(engines)
+    pools = [_pool_view(Pool(name), target, engines, replicas) for name, replicas in replicas_by_pool.items()]
+    steps: list[Step] = []
+    for view in pools:
+        steps += _shrink(view, target, now_s)
+    steps += _grow(pools, limits)
+    stopping = {step.engine for step in steps if isinstance(step, StartDrain | Remove)}
+    # Marked, yet spared: its ReplicaSet took another. Left marked it would go in the place of a later victim.
+    spared = [e for view in pools for e in view.live if e.removing and e.name not in stopping]
+    steps += [CancelDrain(engine.name) for engine in spared]
+    for view in pools:
+        staying = [engine for engine in view.live if engine.name not in stopping]
+        steps += _roles(view.pool, target, staying, now_s)
+    return steps
+
+
+def _pool_view(pool: Pool, target: PerRole[int], engines: Sequence[EngineView], replicas: int) -> _PoolView:
+    alive = [engine for engine in engines if engine.pool is pool and not engine.deleting]
+    # A marked engine whose replica is already given up is as good as gone: its ReplicaSet is about to delete it.
+    marked = sorted((e for e in alive if e.removing), key=lambda e: (e.drain_started_s or 0.0, e.name))
+    gone = {engine.name for engine in marked[: max(0, len(alive) - replicas)]}
+    kept = [engine for engine in alive if engine.name not in gone]
+    return _PoolView(
+        pool=pool,
+        size=target.prefill + target.decode if pool is Pool.SHARED else target[Role(pool.value)],
+        replicas=replicas,
+        live=tuple(e for e in kept if e.state is not State.DRAINING),
+        draining=tuple(e for e in kept if e.state is State.DRAINING),
+    )
+
+
+def _shrink(view: _PoolView, target: PerRole[int], now_s: float) -> list[Step]:
+    """Removals of what has drained, then drains of what is too many."""
+    steps: list[Step] = []
+    if view.excess >= 0:
+        steps += [step for engine in view.draining for step in _go_on_draining(engine, view, now_s)]
+    if view.excess <= 0:
+        return steps
+    # Replicas that have no pod yet go first: there is nothing to drain.
+    without_pod = max(0, view.replicas - len(view.live) - len(view.draining))
+    if without_pod:
+        steps.append(ScaleTo({view.pool.value: view.replicas - min(view.excess, without_pod)}))
+        return steps
+    for victim in choose_victims(view.live, target, view.excess):
+        steps.append(StartDrain(victim.name) if victim.ready else Remove(victim.name, 0.0, timed_out=False))
+    return steps
+
+
+def _go_on_draining(engine: EngineView, view: _PoolView, now_s: float) -> list[Step]:
+    if engine.drain_started_s is None:  # the label is there, the time is not: begin again
+        return [StartDrain(engine.name)]
+    taken_s = now_s - engine.drain_started_s
+    if drain_timed_out(engine, now_s):
+        return [Remove(engine.name, taken_s, timed_out=True)]
+    if not engine.ready:
+        return [Remove(engine.name, taken_s, timed_out=False)]
+    # A ReplicaSet deletes pods that are not ready before it looks at the mark, so the victim is certain only while all
+    # others are ready and of its own revision. Past the time-out a pod that serves nothing may go instead.
+    others = (*view.live, *view.draining)
+    certain = all(other.ready and other.revision == engine.revision for other in others)
+    return [Remove(engine.name, taken_s, timed_out=False)] if certain and drained(engine, now_s) else []
+
+
+def _grow(pools: Sequence[_PoolView], limits: Limits | None) -> list[Step]:
+    """Drains taken back, which is cheaper than a new engine, then replicas added as far as the budget has room."""
+    steps: list[Step] = []
+    grown: dict[str, int] = {}
+    room = None if limits is None or limits.budget is None else limits.budget - _held(pools, limits)
+    for view in pools:
+        lacking = -view.excess
+        if lacking <= 0:
+            continue
+        back = sorted(view.draining, key=lambda e: (not e.ready, -(e.drain_started_s or 0.0), e.name))[
+            :lacking
+        ]
+        steps += [CancelDrain(engine.name) for engine in back]
+        added = lacking - len(back)
+        if limits is not None and room is not None:
+            cost = _cost(view.pool, limits)
+            added = min(added, max(0, room) // cost) if cost else added
+            room -= added * cost
+        if added:
+            grown[view.pool.value] = view.replicas + added
+    return [*steps, ScaleTo(grown)] if grown else steps
+
+
+def _held(pools: Sequence[_PoolView], limits: Limits) -> int:
+    return sum(view.replicas * _cost(view.pool, limits) for view in pools)
+
+
+def _cost(pool: Pool, limits: Limits) -> int:
+    """One engine's share of the budget; both roles of a shared pool cost the same, as they are the same pod."""
+    return limits.roles.decode.cost if pool is Pool.SHARED else limits.roles[Role(pool.value)].cost
+
+
+def _roles(pool: Pool, target: PerRole[int], staying: Sequence[EngineView], now_s: float) -> list[Step]:
+    """Roles for engines that became ready and for those that change; flips that are through."""
+    wanted = assign_roles(target, staying) if pool is Pool.SHARED else _fixed_roles(pool, staying)
+    steps: list[Step] = []
+    for engine in staying:
+        role = wanted.get(engine.name)
+        if role is not None and (engine.role is not role or engine.state is State.WARMING):
+            steps.append(SetRole(engine.name, role, flip=engine.role is _other(role)))
+        elif engine.flip_started_s is not None:
+            steps += _flip_result(engine, engine.flip_started_s, now_s)
+    return steps
+
+
+def _fixed_roles(pool: Pool, staying: Iterable[EngineView]) -> dict[str, Role]:
+    return {engine.name: Role(pool.value) for engine in staying if engine.usable}
+
+
+def _flip_result(engine: EngineView, started_s: float, now_s: float) -> list[Step]:
+    """A flip is through when every router uses the engine in its new role and nothing of the old one is left on it."""
+    taken_s = now_s - started_s
+    if engine.routed_role is engine.role and _nothing_left(engine, _other(engine.role), taken_s):
+        return [ConfirmFlip(engine.name, engine.role, taken_s, timed_out=False)]
+    if taken_s >= defaults.FLIP_TIMEOUT_S:
+        return [ConfirmFlip(engine.name, engine.role, taken_s, timed_out=True)]
+    return []
+
+
+def _nothing_left(engine: EngineView, old_role: Role, since_s: float) -> bool:
+    """Whether a reading younger than `since_s` shows no request in the old role."""
+    reading = engine.outstanding
+    return isinstance(reading, Value) and reading.age_s <= since_s and reading.x[old_role] == 0
+
+
+def _other(role: Role) -> Role:
+    return Role.DECODE if role is Role.PREFILL else Role.PREFILL

@@ -1,0 +1,55 @@
+"""A spec in plain numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from pdoperator.api.spec import ForecastModel, Spec, Strategy
+from pdoperator.api.values import PerRole
+from pdoperator.capacity.builtin import BUILTIN
+from pdoperator.planning.settings import RoleLimits, plan_settings
+
+
+def spec(**parts: object) -> Spec:
+    return Spec.model_validate({"model": {"name": "tiny"}} | parts)
+
+
+def test_every_setting_comes_from_its_field() -> None:
+    plan = plan_settings(
+        spec(
+            hardware={"preset": "h100", "profile": "h200-llama-3.1-8b-fp8-tp1"},
+            prefill={"minReplicas": 2, "maxReplicas": 6, "tensorParallelSize": 4},
+            decode={"replicas": 3, "maxReplicas": 9, "tensorParallelSize": 2},
+            slo={"tpot": {"target": "50ms"}},
+            replicas=5,
+            autoscaling={
+                "strategy": "External",
+                "interval": "30s",
+                "forecast": {"model": "LastValue", "window": 20},
+                "gpuBudget": 40,
+                "ratio": {"min": "1:4", "max": "3:1"},
+                "behavior": {
+                    "scaleUp": {"stabilizationWindowSeconds": 15},
+                    "scaleDown": {"stabilizationWindowSeconds": 60},
+                },
+            },
+        )
+    )
+    assert plan.limits.roles == PerRole(RoleLimits(2, 6, 2, 4), RoleLimits(1, 9, 3, 2))
+    assert (plan.limits.budget, plan.limits.ratio_min, plan.limits.ratio_max) == (40, (1, 4), (3, 1))
+    assert (plan.strategy, plan.enabled, plan.total) == (Strategy.EXTERNAL, True, 5)
+    assert (plan.interval_s, plan.tpot_target_s) == (30.0, 0.05)
+    assert (plan.model, plan.window) == (ForecastModel.LAST_VALUE, 20)
+    assert (plan.scale_up_window_s, plan.scale_down_window_s) == (15, 60)
+    assert plan.profile is BUILTIN["h200-llama-3.1-8b-fp8-tp1"]
+    assert (plan.first, plan.least) == (PerRole(2, 3), PerRole(2, 1))
+
+
+def test_on_cpu_an_engine_counts_as_one_of_the_budget() -> None:
+    plan = plan_settings(spec(hardware={"preset": "cpu"}, prefill={"tensorParallelSize": 2}))
+    assert plan.limits.cost(PerRole(2, 3)) == 5
+
+
+def test_an_unknown_profile_is_refused_by_name_of_its_field() -> None:
+    with pytest.raises(ValueError, match=r"spec\.hardware\.profile 'b100'"):
+        plan_settings(spec(hardware={"profile": "b100"}))
