@@ -1,0 +1,1 @@
+"""A PDInferenceService to Kubernetes objects. Pure."""

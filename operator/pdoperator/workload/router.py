@@ -1,0 +1,98 @@
+"""The router's objects: Deployment, Service, its own account with the least it needs, and its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pdoperator.api import defaults, names
+from pdoperator.api.router_config import RouterConfig
+from pdoperator.api.spec import Spec
+from pdoperator.api.units import seconds
+from pdoperator.workload.engine import pod_ip_variable
+from pdoperator.workload.merge import merged
+
+RUN_AS = 65532  # the image's user
+
+
+def router_config(spec: Spec, service: str) -> RouterConfig:
+    """What the routers of a service are told."""
+    return RouterConfig(
+        service=service,
+        served_name=spec.served_name,
+        engine_port=names.ENGINE_PORT,
+        connect_timeout_s=defaults.CONNECT_TIMEOUT_S,
+        prefill_timeout_s=seconds(spec.router.prefill_timeout),
+        request_timeout_s=seconds(spec.router.request_timeout),
+        kv_lease_s=spec.transport.kv_lease_seconds,
+        ttft_target_s=seconds(spec.slo.ttft.target),
+        tpot_target_s=seconds(spec.slo.tpot.target),
+    )
+
+
+def config_map_data(spec: Spec, service: str) -> dict[str, str]:
+    """Data of the router's ConfigMap."""
+    return {names.ROUTER_CONFIG_KEY: router_config(spec, service).model_dump_json(indent=1)}
+
+
+def router_rules(service: str) -> list[dict[str, Any]]:
+    """What a router may do: follow the pods of its namespace and its own ConfigMap."""
+    return [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": [names.router_name(service)],
+            "verbs": ["get", "list", "watch"],
+        },
+    ]
+
+
+def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
+    get = {"path": path, "port": names.ROUTER_PORT, "scheme": "HTTP"}
+    return {"httpGet": get, "periodSeconds": period_s, "failureThreshold": failures, "timeoutSeconds": 2}
+
+
+def _container(service: str, namespace: str, image: str) -> dict[str, Any]:
+    return {
+        "name": names.ROUTER_CONTAINER,
+        "image": image,
+        "command": ["pd-router"],
+        "args": [
+            "--namespace", namespace,
+            "--service", service,
+            "--config-map", names.router_name(service),
+            "--host", "$(POD_IP)",
+            "--port", str(names.ROUTER_PORT),
+        ],
+        "env": [pod_ip_variable()],
+        "ports": [{"name": "http", "containerPort": names.ROUTER_PORT, "protocol": "TCP"}],
+        "readinessProbe": _probe("/readyz", 2, 2),
+        "livenessProbe": _probe("/healthz", 10, 6),
+        # The endpoint leaves the Service before the process stops admitting.
+        "lifecycle": {"preStop": {"sleep": {"seconds": defaults.PRESTOP_S}}},
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }  # fmt: skip
+
+
+def router_template(spec: Spec, service: str, namespace: str, default_image: str) -> dict[str, Any]:
+    """Pod template of the router, the user's merged, without our labels."""
+    base = {
+        "metadata": {"labels": {}, "annotations": {}},
+        "spec": {
+            "serviceAccountName": names.router_name(service),
+            "terminationGracePeriodSeconds": defaults.TERMINATION_GRACE_S,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": RUN_AS,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_container(service, namespace, spec.router.image or default_image)],
+        },
+    }
+    return merged(base, spec.router.template)
