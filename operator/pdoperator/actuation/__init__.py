@@ -1,0 +1,1 @@
+"""A Decision to scaling, role flips and drains."""

@@ -1,0 +1,1 @@
+"""The API server: apply, patch, watch, lease, events."""

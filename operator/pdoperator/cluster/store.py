@@ -1,0 +1,91 @@
+"""The newest known state of a service's objects, fed by watches and by the answers to our own writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from pdoperator.api import names
+from pdoperator.cluster.kube import DEPLOYMENTS, PODS, Object, Resource
+
+Key = tuple[str, str]
+Listener = Callable[[Key, Resource], None]
+
+
+def service_key(body: Object) -> Key | None:
+    """Namespace and name of the service that an object belongs to."""
+    metadata = body["metadata"]
+    service = metadata.get("labels", {}).get(names.LABEL_SERVICE)
+    return (metadata["namespace"], service) if service else None
+
+
+class Store:
+    """Objects by kind, service and name. `changed` is told of every change that did not come from ourselves."""
+
+    def __init__(self, changed: Listener) -> None:
+        self._changed = changed
+        self._objects: dict[str, dict[Key, dict[str, Object]]] = {}
+
+    def pods(self, key: Key) -> list[Object]:
+        """Pods of a service: engines and routers."""
+        return list(self._of(PODS).get(key, {}).values())
+
+    def deployments(self, key: Key) -> dict[str, Object]:
+        """Deployments of a service by name."""
+        return dict(self._of(DEPLOYMENTS).get(key, {}))
+
+    def written(self, resource: Resource, body: Object) -> None:
+        """Remember the answer to our own write, so that the next look sees it before the watch brings it."""
+        self._put(resource, body)
+
+    def seen(self, resource: Resource, body: Object) -> None:
+        """A watch brought an object."""
+        key = service_key(body)
+        if key is not None and self._put(resource, body):
+            self._changed(key, resource)
+
+    def gone(self, resource: Resource, body: Object) -> None:
+        """A watch brought a deletion."""
+        key = service_key(body)
+        if key is None:
+            return
+        known = self._of(resource).get(key, {})
+        current = known.get(body["metadata"]["name"])
+        if current is not None and current["metadata"].get("uid") == body["metadata"].get("uid"):
+            del known[body["metadata"]["name"]]
+            self._changed(key, resource)
+
+    def listed(self, resource: Resource, bodies: Iterable[Object]) -> None:
+        """A fresh list replaces what is known; what it does not hold is gone."""
+        fresh = list(bodies)
+        present = {body["metadata"]["uid"] for body in fresh}
+        for known in list(self._of(resource).values()):
+            for body in list(known.values()):
+                if body["metadata"].get("uid") not in present:
+                    self.gone(resource, body)
+        for body in fresh:
+            self.seen(resource, body)
+
+    def _of(self, resource: Resource) -> dict[Key, dict[str, Object]]:
+        return self._objects.setdefault(resource.kind, {})
+
+    def _put(self, resource: Resource, body: Object) -> bool:
+        """Keep the newer one; True if something changed."""
+        key = service_key(body)
+        if key is None:
+            return False
+        known = self._of(resource).setdefault(key, {})
+        name = body["metadata"]["name"]
+        current = known.get(name)
+        if current is not None and _same_object(current, body) and _version(body) <= _version(current):
+            return False
+        known[name] = body
+        return True
+
+
+def _same_object(one: Object, other: Object) -> bool:
+    return bool(one["metadata"].get("uid") == other["metadata"].get("uid"))
+
+
+def _version(body: Object) -> int:
+    # Comparable since Kubernetes 1.35 (KEP-5504); in practice a number of etcd's for longer than that.
+    return int(body["metadata"].get("resourceVersion") or 0)

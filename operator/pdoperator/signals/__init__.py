@@ -1,0 +1,1 @@
+"""Routers and engines to an Observation."""

@@ -1,0 +1,136 @@
+"""Counters of routers that come, go, restart and cannot be read, to demand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdoperator.api.values import Missing, Value
+from pdoperator.forecast.demand import Demand
+from pdoperator.signals.demand_window import DemandWindow, Interval, RouterCounts
+from pdoperator.signals.router_metrics import Counts
+
+BEFORE_S, NOW_S = 500.0, 1000.0
+
+
+def finished(requests: float, isl: float = 100, osl: float = 10, tpot_s: float = 0.05) -> Counts:
+    """Counters after this many requests, all finished."""
+    return Counts(requests, requests * isl, requests, requests * osl, requests, requests * tpot_s, requests)
+
+
+class Routers:
+    """A window and readings put into it."""
+
+    def __init__(self) -> None:
+        self.window = DemandWindow()
+
+    def read(self, at_s: float, **counts: Counts) -> bool | None:
+        read = {name: RouterCounts(BEFORE_S, c) for name, c in counts.items()}
+        return self.window.update(read, at_s, complete=True)
+
+    def interval(self, at_s: float, **counts: Counts) -> Interval:
+        self.read(at_s, **counts)
+        return self.window.close(at_s, unread="")
+
+
+@pytest.fixture
+def routers() -> Routers:
+    started = Routers()
+    started.interval(NOW_S, a=finished(10))
+    return started
+
+
+def test_demand_is_what_was_counted_between_two_readings(routers: Routers) -> None:
+    interval = routers.interval(NOW_S + 10, a=Counts(40, 13_000, 30, 2300, 30, 1.5, 30))
+    assert interval.demand == Value(Demand(3.0, 600.0, 110.0))
+    assert isinstance(interval.tpot_s, Value)
+    assert interval.tpot_s.x == pytest.approx(0.05)
+
+
+def test_the_first_reading_gives_no_demand_whatever_the_counters_say() -> None:
+    assert isinstance(Routers().interval(NOW_S, a=finished(10_000)).demand, Missing)
+
+
+def test_rates_of_all_routers_add_up_and_lengths_are_weighted_by_requests() -> None:
+    routers = Routers()
+    routers.interval(NOW_S, a=finished(0), b=finished(0))
+    interval = routers.interval(NOW_S + 10, a=finished(30, isl=100), b=finished(10, isl=500))
+    assert interval.demand == Value(Demand(4.0, 200.0, 10.0))
+
+
+def test_a_router_that_restarted_counts_from_zero(routers: Routers) -> None:
+    routers.read(NOW_S + 5, a=finished(20))
+    assert routers.interval(NOW_S + 10, a=finished(5)).demand == Value(Demand(1.5, 100.0, 10.0))
+
+
+def test_a_router_that_is_gone_never_makes_demand_negative(routers: Routers) -> None:
+    routers.interval(NOW_S + 10, a=finished(20), b=finished(900))
+    assert routers.interval(NOW_S + 20, a=finished(40)).demand == Value(Demand(2.0, 100.0, 10.0))
+
+
+def test_what_a_router_counted_before_it_went_is_not_lost_and_not_counted_twice(routers: Routers) -> None:
+    routers.read(NOW_S + 5, a=finished(30))
+    assert routers.interval(NOW_S + 10, b=finished(900)).demand == Value(Demand(2.0, 100.0, 10.0))
+    assert routers.interval(NOW_S + 20, b=finished(910)).demand == Value(Demand(1.0, 100.0, 10.0))
+
+
+def test_a_router_that_came_within_the_interval_counts_with_all_it_has(routers: Routers) -> None:
+    routers.window.update(
+        {"a": RouterCounts(BEFORE_S, finished(10)), "b": RouterCounts(NOW_S + 5, finished(10))},
+        NOW_S + 10,
+        complete=True,
+    )
+    assert routers.window.close(NOW_S + 10, unread="").demand == Value(Demand(2.0, 100.0, 10.0))
+
+
+def test_an_older_router_that_is_seen_for_the_first_time_adds_nothing_yet(routers: Routers) -> None:
+    assert routers.interval(NOW_S + 10, a=finished(20), b=finished(5000)).demand == Value(
+        Demand(1.0, 100.0, 10.0)
+    )
+
+
+def test_a_router_that_cannot_be_read_makes_the_demand_unknown_and_is_made_up_for_later(
+    routers: Routers,
+) -> None:
+    routers.window.update({}, NOW_S + 10, complete=False)
+    assert routers.window.close(NOW_S + 10, unread="router a: away") == Interval(
+        Missing("router a: away"), Missing("router a: away")
+    )
+    assert routers.interval(NOW_S + 20, a=finished(50)).demand == Value(Demand(2.0, 100.0, 10.0))
+
+
+def test_no_request_is_a_demand_of_none_not_a_missing_one(routers: Routers) -> None:
+    interval = routers.interval(NOW_S + 10, a=finished(10))
+    assert interval.demand == Value(None)
+    assert isinstance(interval.tpot_s, Missing)
+
+
+def test_lengths_last_known_stand_while_none_finishes(routers: Routers) -> None:
+    routers.interval(NOW_S + 10, a=finished(20, isl=300))
+    running = finished(20, isl=300) + Counts(admitted=10)
+    assert routers.interval(NOW_S + 20, a=running).demand == Value(Demand(1.0, 500.0, 10.0))
+
+
+def test_lengths_are_unknown_until_a_first_request_finishes() -> None:
+    routers = Routers()
+    routers.interval(NOW_S, a=Counts())
+    assert isinstance(routers.interval(NOW_S + 10, a=Counts(admitted=10)).demand, Missing)
+
+
+def test_whether_requests_came_is_told_at_every_reading(routers: Routers) -> None:
+    assert routers.read(NOW_S + 1, a=finished(11)) is True
+    assert routers.read(NOW_S + 2, a=finished(11)) is False
+    assert routers.window.update({}, NOW_S + 3, complete=False) is None
+    assert routers.read(NOW_S + 4, a=finished(11), b=finished(3)) is None
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 50), max_size=3), min_size=1, max_size=20)
+)
+def test_demand_is_never_negative(readings: list[dict[str, int]]) -> None:
+    routers = Routers()
+    for i, counted in enumerate(readings):
+        demand = routers.interval(NOW_S + 10 * i, **{n: finished(c) for n, c in counted.items()}).demand
+        if isinstance(demand, Value) and demand.x is not None:
+            assert min(demand.x.rate_rps, demand.x.isl_tokens, demand.x.osl_tokens) >= 0
