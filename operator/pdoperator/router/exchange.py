@@ -1,0 +1,114 @@
+"""One request being served: what is decided, sent and measured on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import ClientConnectionError, web
+
+from pdoperator.api.router_config import RouterConfig
+from pdoperator.router.call import Call
+from pdoperator.router.metrics import Metrics, Outcome, Path
+
+REQUEST_ID = "X-Request-Id"
+STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+
+
+class ClientGone(Exception):
+    """The client hung up; nobody is left to answer."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Times are the event loop's, in seconds; None is what has not happened or is not known."""
+
+    request: web.Request
+    call: Call
+    config: RouterConfig
+    request_id: str
+    headers: dict[str, str]  # for the engines
+    arrival_s: float
+    path: Path = Path.NONE
+    outcome: Outcome = Outcome.OK
+    response: web.StreamResponse | None = (
+        None  # once a stream has begun: from then on nothing can be tried again
+    )
+    first_s: float | None = None
+    last_s: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    async def begin(self) -> None:
+        """Send the head of a stream. Raises ClientGone."""
+        self.response = web.StreamResponse(headers={**STREAM_HEADERS, REQUEST_ID: self.request_id})
+        try:
+            await self.response.prepare(self.request)
+        except ClientConnectionError as error:
+            raise ClientGone from error
+
+    async def write(self, data: bytes) -> None:
+        """Send part of a stream that has begun. Raises ClientGone, so that nobody takes it for the engine's end."""
+        assert self.response is not None
+        try:
+            await self.response.write(data)
+        except ClientConnectionError as error:
+            raise ClientGone from error
+
+    async def end(self) -> web.StreamResponse:
+        """End a stream that has begun. Raises ClientGone."""
+        assert self.response is not None
+        try:
+            await self.response.write_eof()
+        except ClientConnectionError as error:
+            raise ClientGone from error
+        return self.response
+
+    def note_usage(self, usage: Any) -> None:
+        """Take token counts from an engine's `usage`, as far as they are there."""
+        if isinstance(usage, dict):
+            self.input_tokens = _count(usage.get("prompt_tokens"), self.input_tokens)
+            self.output_tokens = _count(usage.get("completion_tokens"), self.output_tokens)
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Seconds per token after the first: 0 for a single one, None when the stream did not get that far."""
+        if self.first_s is None or self.last_s is None or not self.output_tokens:
+            return None
+        return (self.last_s - self.first_s) / (self.output_tokens - 1) if self.output_tokens > 1 else 0.0
+
+    def within_slo(self, end_s: float) -> bool:
+        """Whether both targets were met. An answer in one piece meets them when it is there by the time at which its
+        last token would have been due."""
+        config, tpot_s = self.config, self.tpot_s
+        if self.first_s is not None and tpot_s is not None:
+            return self.first_s - self.arrival_s <= config.ttft_target_s and tpot_s <= config.tpot_target_s
+        if self.call.stream or not self.output_tokens:
+            return False
+        return end_s - self.arrival_s <= config.ttft_target_s + config.tpot_target_s * (
+            self.output_tokens - 1
+        )
+
+    def record(self, metrics: Metrics, end_s: float) -> None:
+        """Count it as finished."""
+        metrics.finished[self.path, self.outcome].inc()
+        if self.input_tokens is not None:
+            metrics.input_tokens.observe(self.input_tokens)
+        if self.first_s is not None:
+            metrics.ttft.observe(self.first_s - self.arrival_s)
+        if self.outcome is not Outcome.OK:
+            return
+        if self.output_tokens is not None:
+            metrics.output_tokens.observe(self.output_tokens)
+        if (tpot_s := self.tpot_s) is not None:
+            metrics.tpot.observe(tpot_s)
+        if self.within_slo(end_s):
+            metrics.within_slo.inc()
+
+
+def _count(value: Any, otherwise: int | None) -> int | None:
+    return value if isinstance(value, int) else otherwise

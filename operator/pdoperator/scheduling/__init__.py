@@ -1,0 +1,1 @@
+"""Which engines serve this request. Pure."""

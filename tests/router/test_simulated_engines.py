@@ -1,0 +1,90 @@
+"""The router over the project's own simulated engines, which judge a handoff as strictly as vLLM does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from pdoperator.api.names import Role, State
+from pdoperator.scheduling.engines import Engine as Row
+from pdoperator.sim.engine.args import parse_config
+from pdoperator.sim.engine.engine import Engine
+from pdoperator.sim.engine.server import serve
+from router.conftest import Bench
+
+TRANSFER = {"kv_connector": "NixlConnector", "kv_role": "kv_both", "kv_load_failure_policy": "fail"}
+
+
+def free_port() -> int:
+    """A port that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def simulated(port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
+    """One simulated engine."""
+    monkeypatch.setenv("VLLM_NIXL_SIDE_CHANNEL_HOST", "127.0.0.1")
+    monkeypatch.setenv("VLLM_NIXL_SIDE_CHANNEL_PORT", str(free_port()))
+    arguments = [
+        "serve",
+        "/models/tiny",
+        "--served-model-name",
+        "tiny",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    engine = Engine(parse_config([*arguments, "--kv-transfer-config", json.dumps(TRANSFER)]))
+    await engine.start()
+    runner = await serve(engine, "127.0.0.1", port)
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def simulation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    """A prefill and a decode engine that fails a request whose handoff is wrong."""
+    async with AsyncExitStack() as stack:
+        rows = []
+        for role in (Role.PREFILL, Role.DECODE):
+            port = free_port()
+            await stack.enter_async_context(simulated(port, monkeypatch))
+            rows.append(Row(role.value, f"127.0.0.1:{port}", role, State.SERVING, "r1", ready=True))
+        bench.fleet.set_engines(rows)
+        yield bench
+
+
+async def test_outputs_of_a_pair_equal_those_of_one_engine(simulation: Bench) -> None:
+    request = {"model": "tiny", "prompt": "one two three four", "max_tokens": 12, "temperature": 0}
+    status, paired = await simulation.post(request)
+    assert status == 200
+    rows = simulation.fleet.table.engines
+    simulation.fleet.set_engines([row for row in rows if row.role is Role.DECODE])
+    _, alone = await simulation.post(request)
+    assert paired["choices"] == alone["choices"]
+    samples = await simulation.samples()
+    assert samples["pdrouter_requests_total{outcome=ok,path=disaggregated}"] == 1
+    assert samples["pdrouter_requests_total{outcome=ok,path=aggregated}"] == 1
+
+
+async def test_many_streams_and_answers_at_once_are_all_served_by_the_pair(simulation: Bench) -> None:
+    chat = [{"role": "user", "content": "say something"}]
+    jobs = [simulation.stream(max_tokens=8, prompt=f"prompt {n}") for n in range(20)]
+    jobs += [simulation.stream("/v1/chat/completions", messages=chat, max_tokens=8) for _ in range(20)]
+    answers = await asyncio.gather(*jobs)
+    assert all(raw.endswith(b"data: [DONE]\n\n") and b'"error"' not in raw for raw in answers)
+    samples = await simulation.samples()
+    assert samples["pdrouter_requests_total{outcome=ok,path=disaggregated}"] == 40
+    assert samples["pdrouter_request_output_tokens_sum{}"] == 320
+    assert simulation.outstanding() == 0
