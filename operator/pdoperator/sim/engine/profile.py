@@ -1,0 +1,95 @@
+"""How fast a simulated engine is: the latency formulas of a capacity profile, as data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+Quadratic = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SimProfile:
+    """``ttft_s = a + b*isl + c*isl^2``; ``itl_s = a + b*batch + c*batch*context``, each as (a, b, c)."""
+
+    ttft_s: Quadratic
+    itl_s: Quadratic
+    kv_tokens: int
+    kv_bytes_per_token: float = 0.0
+    link_bytes_per_s: float = 0.0  # 0: transfers take no time
+    startup_s: float = 0.0  # until the port opens
+
+    def prefill_s(self, start: int, end: int) -> float:
+        """Seconds to compute prompt tokens ``start`` to ``end``; the first piece pays the constant part."""
+        a, b, c = self.ttft_s
+        return (a if start == 0 else 0.0) + b * (end - start) + c * (end * end - start * start)
+
+    def decode_s(self, batch: int, context_tokens: int) -> float:
+        """Seconds of one decode step of ``batch`` sequences that hold ``context_tokens`` together."""
+        if batch == 0:
+            return 0.0
+        a, b, c = self.itl_s
+        return a + b * batch + c * context_tokens
+
+    def transfer_s(self, tokens: int) -> float:
+        if self.link_bytes_per_s <= 0:
+            return 0.0
+        return tokens * self.kv_bytes_per_token / self.link_bytes_per_s
+
+
+INSTANT = SimProfile((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), kv_tokens=1_000_000)
+
+# The 34 M parameter model in float32 on one core (e2e/engine/measure.py). Starts at once: see PD_SIM_STARTUP_S.
+CPU_TINY = SimProfile(
+    ttft_s=(0.059, 0.00042, 3.5e-7),
+    itl_s=(0.021, 0.0013, 6.9e-7),
+    kv_tokens=16_384,
+    kv_bytes_per_token=16_384.0,
+    link_bytes_per_s=1e8,
+)
+
+BUILT_IN: Mapping[str, SimProfile] = {"cpu-tiny": CPU_TINY, "instant": INSTANT}
+
+
+def load_profile(text: str) -> SimProfile:
+    """A built-in name, a JSON object, or the path of a JSON file. What the JSON leaves out is CPU_TINY's.
+
+    Raises ValueError with the accepted forms when it is none of these.
+    """
+    if text in BUILT_IN:
+        return BUILT_IN[text]
+    try:
+        raw = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text())
+        return _from_mapping(raw)
+    except (OSError, TypeError, KeyError, ValueError) as error:
+        names = ", ".join(BUILT_IN)
+        raise ValueError(
+            f"simulated profile {text[:80]!r}: not one of {names}, a JSON object or a JSON file ({error})"
+        ) from None
+
+
+def _from_mapping(raw: Mapping[str, Any]) -> SimProfile:
+    given: dict[str, Any] = {}
+    for field in fields(SimProfile):
+        if raw.get(field.name) is None:
+            continue
+        value = raw[field.name]
+        if field.name in ("ttft_s", "itl_s"):
+            given[field.name] = _coefficients(value)
+        elif field.name == "kv_tokens":
+            given[field.name] = int(value)
+        else:
+            given[field.name] = float(value)
+    return replace(CPU_TINY, **given)
+
+
+def _coefficients(value: Any) -> Quadratic:
+    """``[a, b, c]`` or ``{"a":, "b":, "c":}``; missing ones are 0."""
+    parts = (
+        [value.get(key, 0.0) for key in "abc"] if isinstance(value, Mapping) else [*value, 0.0, 0.0, 0.0][:3]
+    )
+    a, b, c = (float(part) for part in parts)
+    return a, b, c
