@@ -1,0 +1,1 @@
+"""kopf: thin handlers, the loop, status, Events, health."""

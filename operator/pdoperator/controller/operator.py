@@ -1,0 +1,86 @@
+"""All services of one operator: their loops, and the watches that wake them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from kubernetes.aio.client import ApiClient
+
+from pdoperator.api import names
+from pdoperator.cluster.kube import CHILDREN, PODS, Object, Resource
+from pdoperator.cluster.store import Key, Store
+from pdoperator.cluster.watch import Change, Source, follow
+from pdoperator.controller.service import Context, ServiceLoop
+
+log = logging.getLogger(__name__)
+
+
+class Operator:
+    """Starts, wakes and ends the loops of services."""
+
+    def __init__(self) -> None:
+        self._context: Context | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._loops: dict[Key, tuple[str, ServiceLoop, asyncio.Task[None]]] = {}
+
+    def start(self, api: ApiClient, context: Context, namespaces: Sequence[str]) -> None:
+        """Follow what belongs to services; comes before the first service is seen."""
+        self._context = context
+        self._following = asyncio.create_task(_follow_children(api, context.store, namespaces))
+
+    def seen(self, body: Object) -> None:
+        """A service is there, new or changed."""
+        metadata = body["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        known = self._loops.get(key)
+        if known is not None and known[0] == metadata["uid"]:
+            known[1].update(body)
+            return
+        if known is not None:  # deleted and made anew while we were not looking
+            known[2].cancel()
+        if self._context is None:
+            raise RuntimeError("start() comes first")
+        loop = ServiceLoop(self._context, body)
+        task = asyncio.create_task(loop.run(), name=f"service {key[0]}/{key[1]}")
+        self._loops[key] = (metadata["uid"], loop, task)
+
+    def gone(self, body: Object) -> None:
+        """A service was deleted; its objects go by their owner references."""
+        key = (body["metadata"]["namespace"], body["metadata"]["name"])
+        known = self._loops.get(key)
+        if known is not None and known[0] == body["metadata"]["uid"]:
+            del self._loops[key]
+            known[2].cancel()
+
+    def child_changed(self, key: Key, resource: Resource) -> None:
+        """A pod needs a look; any other child may have been edited or deleted by somebody."""
+        known = self._loops.get(key)
+        if known is not None:
+            known[1].child_changed(apply=resource is not PODS)
+
+    async def stop(self) -> None:
+        """End all loops and watches."""
+        tasks = [task for _, _, task in self._loops.values()]
+        tasks += [self._following] if self._following else []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._loops.clear()
+
+
+async def _follow_children(api: ApiClient, store: Store, namespaces: Sequence[str]) -> None:
+    """Feed the store with pods and children of all services until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        for resource in (PODS, *CHILDREN):
+            for namespace in namespaces or [""]:
+                group.create_task(_follow(api, store, resource, namespace))
+
+
+async def _follow(api: ApiClient, store: Store, resource: Resource, namespace: str) -> None:
+    def on_event(change: Change, body: Object) -> None:
+        (store.gone if change is Change.DELETED else store.seen)(resource, body)
+
+    source = Source(resource.path(namespace or None), label_selector=names.LABEL_SERVICE)
+    await follow(api, source, lambda bodies: store.listed(resource, bodies), on_event)
