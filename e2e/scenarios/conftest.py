@@ -141,6 +141,7 @@ def _images(plan: Plan, cluster: Cluster, steps: Steps) -> deploy.Images:
 @pytest.fixture
 def name(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
     """A name for the test's service, which is gone afterwards."""
-    chosen = request.node.originalname.removeprefix("test_").replace("_", "-")[:40].strip("-")
+    words = request.node.originalname.removeprefix("test_").split("_")
+    chosen = "-".join(words[:6])
     yield chosen
     deploy.delete_service(world.kubectl, chosen, 120 * world.patience)

@@ -32,6 +32,13 @@ def test_outside_the_measured_range_there_is_no_answer(tpot_s: float) -> None:
             read(tpot_s)
 
 
+@pytest.mark.parametrize("batch", [9, 31])
+def test_outside_the_measured_batches_there_is_no_tpot(batch: float) -> None:
+    assert STRAIGHT.tpot_s(25) == pytest.approx(0.0175)
+    with pytest.raises(OutsideCurveError, match="measured from 10 to 30"):
+        STRAIGHT.tpot_s(batch)
+
+
 @pytest.mark.parametrize(
     ("points", "why"),
     [

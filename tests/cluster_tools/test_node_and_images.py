@@ -73,7 +73,7 @@ def test_the_environment_goes_before_files_and_only_what_a_build_needs_is_passed
         [
             ":env:.cert='/env.pem'",
             ":env:.default-timeout='180'",
-            ":env:.find-links='/opt/wheels'",
+            ":env:.find-links='/srv/wheels'",
             "global.cert='/file.pem'",
             "global.index-url='https://index.example/simple'",
         ]

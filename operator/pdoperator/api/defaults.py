@@ -40,6 +40,10 @@ CORRECTION_MAX = 4.0
 # DOPD's block size; vLLM's is 16 on GPUs and 128 on CPUs, and the larger is the safe side.
 KV_BLOCK_TOKENS = 128
 
+# --- sizing ------------------------------------------------------------------------------------------------
+TTFT_OVERHEAD_S = 0.1  # client I/O and KV transfer, as the M/M/1 sizing paper (arXiv 2603.04716) measured it
+ISL_CV = 0.96  # spread of prompt lengths where none is given: both Azure traces of 2023; Mooncake's is 1.2 to 1.3
+
 # --- actuation ---------------------------------------------------------------------------------------------
 STEP_PERIOD_S = 1.0  # how often flips and drains in progress are looked at
 # A drain that takes longer is given up and the engine deleted (vLLM drains once more).
@@ -70,4 +74,6 @@ SCRAPE_TIMEOUT_S = 2.0
 SCRAPE_CONCURRENCY = 32  # scrapes at a time per service; a scrape takes milliseconds
 SCRAPE_MAX_BYTES = 8 << 20  # vLLM exposes some 100 kB; whatever sends more is not an engine
 API_TIMEOUT_S = 10.0
+# Calls at a time; below the client's 100 connections, so that watches and the Lease always get theirs.
+API_CONCURRENCY = 32
 DECISIONS_KEPT = 20

@@ -73,6 +73,16 @@ class DecodeCurve:
         self._within(tpot_s)
         return float(np.interp(tpot_s, [p.tpot_s for p in self.points], [p.batch for p in self.points]))
 
+    def tpot_s(self, batch: float) -> float:
+        """TPOT of a batch, linear between the points. Raises OutsideCurveError outside the measured range."""
+        low, high = self.points[0], self.points[-1]
+        if not low.batch <= batch <= high.batch:
+            raise OutsideCurveError(
+                f"a batch of {batch:g} lies outside the decode curve, which was measured from {low.batch:g} to "
+                f"{high.batch:g}"
+            )
+        return float(np.interp(batch, [p.batch for p in self.points], [p.tpot_s for p in self.points]))
+
     def _within(self, tpot_s: float) -> None:
         low, high = self.points[0], self.points[-1]
         if not low.tpot_s <= tpot_s <= high.tpot_s:

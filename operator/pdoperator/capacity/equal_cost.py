@@ -5,7 +5,8 @@ PD-Disaggregation-Eval leaves out: decode interference, the queue in front of pr
 
 - Colocated, each GPU at Q/k: prefills go first, so decode steps stretch to step(B) / (1 - rho); a prefill waits its
   M/D/1 queue and half a decode step, which it cannot interrupt (M/G/1 with vacations).
-- Disaggregated, p + d = k: prefill is M/D/1 at Q/p, then transfer and hop; decode steps take step(B) on Q/d.
+- Disaggregated, p + d = k: prefill is M/D/1 at Q/p, then so is its link, then the hop; decode steps take
+  step(B) at Q/d.
 - B by Little's law: the requests in decode at once.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from pdoperator.capacity import roofline
 from pdoperator.capacity.datasheets import GpuSheet, ModelSheet
@@ -24,7 +26,7 @@ from pdoperator.capacity.queueing import mg1_stay_s
 MEMORY_SHARE = 0.9
 # A gain within the precision of the search is none.
 PRECISION = 1e-6
-_BISECTIONS = 60
+_BISECTIONS = 40
 
 
 class ModelTooLargeError(ValueError):
@@ -88,15 +90,14 @@ def equal_cost(system: System, load: Load) -> EqualCost:
         raise ModelTooLargeError(system.model.weight_bytes, room)
     k = system.engines
     ceiling = k / roofline.prefill_s(system.model, system.gpu, load.isl_tokens)
-    colocated = _highest(lambda qps: _colocated_meets(system, load, qps / k), ceiling)
-    best_qps, prefill = max(
-        (_highest(lambda qps, p=p: _split_meets(system, load, qps / p, qps / (k - p)), ceiling), -p)
-        for p in range(1, k)
-    )
-    return EqualCost(colocated, best_qps, -prefill, k + prefill)
+    colocated = _highest(partial(_colocated_meets, system, load), ceiling)
+    splits = {p: _highest(partial(_split_meets, system, load, p), ceiling) for p in range(1, k)}
+    prefill = max(splits, key=lambda p: splits[p])
+    return EqualCost(colocated, splits[prefill], prefill, k - prefill)
 
 
-def _colocated_meets(system: System, load: Load, rate_rps: float) -> bool:
+def _colocated_meets(system: System, load: Load, qps: float) -> bool:
+    rate_rps = qps / system.engines
     t_p = roofline.prefill_s(system.model, system.gpu, load.isl_tokens)
     rho = rate_rps * t_p
     if rho >= 1:
@@ -106,10 +107,13 @@ def _colocated_meets(system: System, load: Load, rate_rps: float) -> bool:
     return step / (1 - rho) <= load.tpot_s and ttft <= load.ttft_s
 
 
-def _split_meets(system: System, load: Load, prefill_rps: float, decode_rps: float) -> bool:
+def _split_meets(system: System, load: Load, prefill_engines: int, qps: float) -> bool:
+    prefill_rps, decode_rps = qps / prefill_engines, qps / (system.engines - prefill_engines)
     t_p = roofline.prefill_s(system.model, system.gpu, load.isl_tokens)
     transfer = roofline.transfer_s(system.model, load.isl_tokens, system.link_bytes_per_s)
-    ttft = mg1_stay_s(prefill_rps, ServiceTime.fixed(t_p)) + transfer + system.hop_s
+    computing = mg1_stay_s(prefill_rps, ServiceTime.fixed(t_p))
+    moving = mg1_stay_s(prefill_rps, ServiceTime.fixed(transfer))
+    ttft = computing + moving + system.hop_s
     return ttft <= load.ttft_s and _decode_step_s(system, load, decode_rps, 1.0) <= load.tpot_s
 
 

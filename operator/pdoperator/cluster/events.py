@@ -33,17 +33,21 @@ class Subject:
 
 async def post(kube: Kube, subject: Subject, event: Event) -> None:
     """Create the Event, or raise the count of the same one. Raises KubeError."""
+    try:
+        await _create_or_count(kube, subject, event)
+    except KubeError as error:
+        if error.status not in (404, 409):  # else it came or ran out between our look and our write
+            raise
+        await _create_or_count(kube, subject, event)
+
+
+async def _create_or_count(kube: Kube, subject: Subject, event: Event) -> None:
     name = f"{subject.name}.{_digest(subject, event)}"
-    known = await kube.get(EVENTS, subject.namespace, name)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    known = await kube.get(EVENTS, subject.namespace, name)
     if known is None:
-        try:
-            await kube.create(EVENTS, subject.namespace, _body(subject, event, name, now))
-            return
-        except KubeError as error:
-            if error.status != 409:
-                raise
-            known = {"count": 1}
+        await kube.create(EVENTS, subject.namespace, _body(subject, event, name, now))
+        return
     again = {"count": int(known.get("count") or 1) + 1, "lastTimestamp": now}
     await kube.patch(EVENTS, subject.namespace, name, again)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ class KubeError(Exception):
         super().__init__(f"{what}: {message}")
         self.status = status
         self.message = message
+
+    @property
+    def refused(self) -> bool:
+        """The API server does not take this as it is (invalid, forbidden, over a quota): trying again is no help."""
+        return self.status in (400, 403, 405, 413, 422)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +69,11 @@ def resource_of(body: Object) -> Resource:
 
 
 class Kube:
-    """Calls to one API server."""
+    """Calls to one API server, a bounded number at a time."""
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
+        self._free = asyncio.Semaphore(defaults.API_CONCURRENCY)
 
     async def call(
         self,
@@ -80,22 +87,26 @@ class Kube:
         """One call; the answer as a dict. Raises KubeError."""
         what = f"{method} {path}"
         headers = {"Accept": "application/json", "Content-Type": content_type}
+        async with self._free:
+            try:
+                request = await self._api.param_serialize(
+                    method,
+                    path,
+                    query_params=list(query),
+                    header_params=headers,
+                    body=body,
+                    auth_settings=["BearerToken"],
+                )
+                answer = await self._api.call_api(*request, _request_timeout=defaults.API_TIMEOUT_S)
+                data: bytes = await answer.response.read()
+            except (TimeoutError, aiohttp.ClientError, OSError) as error:
+                raise KubeError(what, None, str(error) or type(error).__name__) from error
+        if not 200 <= answer.status <= 299:
+            raise KubeError(what, answer.status, _message(data) or str(answer.reason))
         try:
-            request = await self._api.param_serialize(
-                method,
-                path,
-                query_params=list(query),
-                header_params=headers,
-                body=body,
-                auth_settings=["BearerToken"],
-            )
-            answer = await self._api.call_api(*request, _request_timeout=defaults.API_TIMEOUT_S)
-            data: bytes = await answer.response.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise KubeError(what, None, str(error) or type(error).__name__) from error
-        if 200 <= answer.status <= 299:
             return json.loads(data) if data else {}
-        raise KubeError(what, answer.status, _message(data) or str(answer.reason))
+        except ValueError as error:  # a proxy's page, or an answer cut off
+            raise KubeError(what, None, f"not understood: {error}") from error
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """The object, or None if there is none."""
@@ -106,13 +117,17 @@ class Kube:
                 return None
             raise
 
-    async def apply(self, body: Object) -> Object:
-        """Server-side apply under our field manager; what we render is ours, so conflicts are taken over."""
+    async def apply(self, body: Object, *, dry_run: bool = False) -> Object:
+        """Server-side apply under our field manager; what we render is ours, so conflicts are taken over.
+
+        With `dry_run` the API server checks it and changes nothing.
+        """
         metadata = body["metadata"]
+        query = [("fieldManager", names.FIELD_MANAGER), ("force", "true")]
         return await self.call(
             "PATCH",
             resource_of(body).path(metadata["namespace"], metadata["name"]),
-            query=[("fieldManager", names.FIELD_MANAGER), ("force", "true")],
+            query=[*query, ("dryRun", "All")] if dry_run else query,
             body=body,
             content_type=APPLY_PATCH,
         )

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 # Leadership outlives an API server that is away for half a minute: nobody else can take it meanwhile either.
 LEASE_DURATION_S = 60
-RENEW_DEADLINE_S = 50
+# A last try may begin then and take two calls (20 s); it too must be over before another operator may lead.
+RENEW_DEADLINE_S = 35
 RETRY_PERIOD_S = 2
 
 
@@ -35,6 +36,7 @@ class _Lock(BaseLock):
         super().__init__(name, namespace, identity)
         self._kube = kube
         self._version = ""
+        self._known: Object = {}
 
     async def get(self, name: str, namespace: str) -> tuple[bool, Any]:
         try:
@@ -44,7 +46,7 @@ class _Lock(BaseLock):
         if lease is None:
             return False, ApiException(status=404, body=json.dumps({"code": 404}))
         self._version = lease["metadata"]["resourceVersion"]
-        spec = lease.get("spec", {})
+        self._known = spec = lease.get("spec", {})
         fields = ("holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime")
         return True, LeaderElectionRecord(*(spec.get(field) for field in fields))
 
@@ -65,10 +67,11 @@ class _Lock(BaseLock):
 
     def _spec(self) -> Object:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        ours = self._known.get("holderIdentity") == self.identity
         return {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": LEASE_DURATION_S,
-            "acquireTime": now,
+            "acquireTime": self._known.get("acquireTime", now) if ours else now,
             "renewTime": now,
         }
 
@@ -92,7 +95,7 @@ async def lead(
     async def until_over() -> None:
         running.append(asyncio.create_task(work()))
         try:
-            await running[0]
+            await asyncio.wait(running)  # its error is read below, not here
         finally:
             over.set()
 

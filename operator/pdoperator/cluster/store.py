@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from pdoperator.api import names
 from pdoperator.cluster.kube import DEPLOYMENTS, PODS, Object, Resource
 
 Key = tuple[str, str]
 Listener = Callable[[Key, Resource], None]
+
+# Deletions remembered: the answer to a write of ours may come after the watch has brought the object's end.
+DELETIONS_KEPT = 1000
 
 
 def service_key(body: Object) -> Key | None:
@@ -19,11 +24,15 @@ def service_key(body: Object) -> Key | None:
 
 
 class Store:
-    """Objects by kind, service and name. `changed` is told of every change that did not come from ourselves."""
+    """Objects by kind, service and name. `changed` is told of every change that matters and is not our own.
+
+    Of pods every change matters; of other objects only what somebody else may have edited, not their status.
+    """
 
     def __init__(self, changed: Listener) -> None:
         self._changed = changed
         self._objects: dict[str, dict[Key, dict[str, Object]]] = {}
+        self._deleted: deque[str] = deque(maxlen=DELETIONS_KEPT)
 
     def pods(self, key: Key) -> list[Object]:
         """Pods of a service: engines and routers."""
@@ -35,7 +44,8 @@ class Store:
 
     def written(self, resource: Resource, body: Object) -> None:
         """Remember the answer to our own write, so that the next look sees it before the watch brings it."""
-        self._put(resource, body)
+        if body["metadata"].get("uid") not in self._deleted:
+            self._put(resource, body)
 
     def seen(self, resource: Resource, body: Object) -> None:
         """A watch brought an object."""
@@ -45,23 +55,17 @@ class Store:
 
     def gone(self, resource: Resource, body: Object) -> None:
         """A watch brought a deletion."""
-        key = service_key(body)
-        if key is None:
-            return
-        known = self._of(resource).get(key, {})
-        current = known.get(body["metadata"]["name"])
-        if current is not None and current["metadata"].get("uid") == body["metadata"].get("uid"):
-            del known[body["metadata"]["name"]]
-            self._changed(key, resource)
+        self._deleted.append(body["metadata"]["uid"])
+        self._drop(resource, body)
 
-    def listed(self, resource: Resource, bodies: Iterable[Object]) -> None:
-        """A fresh list replaces what is known; what it does not hold is gone."""
+    def listed(self, resource: Resource, bodies: Iterable[Object], namespace: str = "") -> None:
+        """A fresh list, of one namespace or of all, replaces what is known of it; what it does not hold is gone."""
         fresh = list(bodies)
         present = {body["metadata"]["uid"] for body in fresh}
-        for known in list(self._of(resource).values()):
-            for body in list(known.values()):
-                if body["metadata"].get("uid") not in present:
-                    self.gone(resource, body)
+        for key, known in list(self._of(resource).items()):
+            if namespace in ("", key[0]):
+                for body in [body for body in known.values() if body["metadata"].get("uid") not in present]:
+                    self._drop(resource, body)
         for body in fresh:
             self.seen(resource, body)
 
@@ -69,7 +73,7 @@ class Store:
         return self._objects.setdefault(resource.kind, {})
 
     def _put(self, resource: Resource, body: Object) -> bool:
-        """Keep the newer one; True if something changed."""
+        """Keep the newer one; True if something changed that matters."""
         key = service_key(body)
         if key is None:
             return False
@@ -79,11 +83,29 @@ class Store:
         if current is not None and _same_object(current, body) and _version(body) <= _version(current):
             return False
         known[name] = body
-        return True
+        return current is None or resource is PODS or _content(current) != _content(body)
+
+    def _drop(self, resource: Resource, body: Object) -> None:
+        key = service_key(body)
+        known = self._of(resource).get(key, {}) if key else {}
+        current = known.get(body["metadata"]["name"])
+        if key is None or current is None or not _same_object(current, body):
+            return
+        del known[body["metadata"]["name"]]
+        if not known:
+            del self._of(resource)[key]
+        self._changed(key, resource)
 
 
 def _same_object(one: Object, other: Object) -> bool:
     return bool(one["metadata"].get("uid") == other["metadata"].get("uid"))
+
+
+def _content(body: Object) -> tuple[Any, ...]:
+    """What is rendered of an object; a listing leaves out its kind."""
+    metadata = body["metadata"]
+    rest = {key: body[key] for key in body if key not in ("apiVersion", "kind", "metadata", "status")}
+    return metadata.get("uid"), metadata.get("labels"), metadata.get("ownerReferences"), rest
 
 
 def _version(body: Object) -> int:
