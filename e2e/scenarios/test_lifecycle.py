@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from demo import deploy
@@ -14,15 +15,15 @@ from scenarios.conftest import World
 
 
 def traffic_during(world: World, name: str, seconds: float, action: Callable[[], None]) -> Traffic:
-    """Steady traffic for at least `seconds` and as long as `action` takes, which runs beside it."""
+    """Steady traffic for `seconds` in a thread beside `action`, and until both are over.
+
+    The action keeps this thread: what it starts ends with the thread that started it.
+    """
     traffic = Traffic(world.reach.router(name), "tiny")
-
-    async def both() -> None:
-        acting = asyncio.create_task(asyncio.to_thread(action))
-        await traffic.run([Phase("steady", seconds, 0.6, 200, 20)])
-        await acting
-
-    asyncio.run(both())
+    with ThreadPoolExecutor(1) as beside:
+        running = beside.submit(asyncio.run, traffic.run([Phase("steady", seconds, 0.6, 200, 20)]))
+        action()
+        running.result()
     return traffic
 
 

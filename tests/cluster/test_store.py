@@ -71,3 +71,46 @@ def test_kinds_and_services_are_kept_apart() -> None:
     store.seen(PODS, pod("a", 3, uid="o", service="other"))
     assert store.pods(KEY) == [pod("a", 1)]
     assert store.deployments(KEY) == {"a": pod("a", 2, uid="d")}
+
+
+def test_a_list_of_one_namespace_says_nothing_of_another() -> None:
+    store = Store(Told())
+    store.seen(PODS, pod("a", 1))
+    store.listed(PODS, [], namespace="team-b")
+    assert store.pods(KEY) == [pod("a", 1)]
+    store.listed(PODS, [], namespace="team-a")
+    assert store.pods(KEY) == []
+
+
+def test_the_answer_to_a_write_does_not_bring_back_what_was_deleted_meanwhile() -> None:
+    store = Store(Told())
+    store.seen(PODS, pod("a", 1))
+    store.gone(PODS, pod("a", 3))
+    store.written(PODS, pod("a", 2))
+    assert store.pods(KEY) == []
+
+
+def test_an_object_that_got_its_label_back_is_known_again() -> None:
+    store = Store(Told())
+    store.seen(PODS, pod("a", 1))
+    store.gone(PODS, pod("a", 2))  # as the watch tells of an object that lost its label
+    store.seen(PODS, pod("a", 3))
+    store.written(PODS, pod("a", 4))
+    assert store.pods(KEY) == [pod("a", 4)]
+
+
+def test_a_deployments_status_wakes_nobody_and_an_edit_does() -> None:
+    told = Told()
+    store = Store(told)
+    store.written(DEPLOYMENTS, {"kind": "Deployment", **pod("a", 1), "spec": {"replicas": 2}})
+    store.seen(DEPLOYMENTS, {**pod("a", 2), "spec": {"replicas": 2}, "status": {"replicas": 2}})
+    assert told.calls == []
+    store.seen(DEPLOYMENTS, {**pod("a", 3), "spec": {"replicas": 5}})
+    assert told.calls == [(KEY, DEPLOYMENTS)]
+
+
+def test_nothing_is_kept_of_a_service_without_objects() -> None:
+    store = Store(Told())
+    store.seen(PODS, pod("a", 1))
+    store.gone(PODS, pod("a", 2))
+    assert store._objects == {"Pod": {}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from pdoperator.api.names import Pool, Role, State
 from pdoperator.api.reasons import Reason
 from pdoperator.api.spec import Spec
 from pdoperator.cluster.events import Event
-from pdoperator.cluster.kube import DEPLOYMENTS, PODS, Kube
+from pdoperator.cluster.kube import DEPLOYMENTS, PODS, Kube, KubeError
 from pdoperator.cluster.store import Key, Store
 from pdoperator.planning.decision import (
     CancelDrain,
@@ -31,22 +31,29 @@ VICTIM_COST = "-1000000"
 
 @dataclass(frozen=True, slots=True)
 class Actuator:
-    """Carries out the steps of one service."""
+    """Carries out the steps of one service; `tell` gets the Event of each that is worth one."""
 
     kube: Kube
     store: Store
     owner: Owner
     spec: Spec
     now: datetime
+    tell: Callable[[Event], None]
 
-    async def execute(self, steps: Sequence[Step]) -> list[Event]:
-        """Do the steps in their order. Raises KubeError at the first that fails; the rest comes round again."""
-        events: list[Event] = []
+    async def execute(self, steps: Sequence[Step]) -> None:
+        """Do the steps in their order. Raises KubeError at the first that fails; the rest comes round again.
+
+        A step on a pod that is gone is left out: the next look at the fleet sees what that means.
+        """
         for step in steps:
-            event = await self._do(step)
+            try:
+                event = await self._do(step)
+            except KubeError as error:
+                if error.status != 404:
+                    raise
+                continue
             if event is not None:
-                events.append(event)
-        return events
+                self.tell(event)
 
     async def _do(self, step: Step) -> Event | None:
         match step:
@@ -104,9 +111,7 @@ class Actuator:
 
     async def _remove(self, step: Remove) -> Event:
         await self._patch(step.engine, annotations={names.ANNOTATION_DELETION_COST: VICTIM_COST})
-        pool = self._pool_of(step.engine)
-        if pool is not None:
-            await self._scale(ScaleTo({pool.value: self._replicas(pool) - 1}))
+        await self._lower(step.engine)
         if step.timed_out:
             text = f"{step.engine} still had work after {step.seconds:.0f} s; it is deleted and finishes what it can"
             return Event(Reason.DRAIN_TIMEOUT, text, warning=True)
@@ -114,15 +119,19 @@ class Actuator:
             return Event(Reason.ENGINE_DRAINED, f"{step.engine} had not started to serve and is deleted")
         return Event(Reason.ENGINE_DRAINED, f"{step.engine} drained in {step.seconds:.1f} s")
 
+    async def _lower(self, engine: str) -> None:
+        """One replica less for the engine's pool. Counted from our own last write, however late the watch is."""
+        pool = self._pool_of(engine)
+        deployments = self.store.deployments(self._key)
+        deployment = deployments.get(names.engine_deployment(self.owner.name, pool)) if pool else None
+        if pool and deployment:  # else somebody deleted it, and its engines go with it
+            await self._scale(ScaleTo({pool.value: int(deployment["spec"]["replicas"]) - 1}))
+
     def _pool_of(self, engine: str) -> Pool | None:
         for pod in self.store.pods(self._key):
             if pod["metadata"]["name"] == engine:
                 return Pool(pod["metadata"]["labels"][names.LABEL_POOL])
         return None
-
-    def _replicas(self, pool: Pool) -> int:
-        deployment = self.store.deployments(self._key)[names.engine_deployment(self.owner.name, pool)]
-        return int(deployment["spec"]["replicas"])
 
     @property
     def _key(self) -> Key:

@@ -62,9 +62,12 @@ class UnknownNameError(ValueError):
     """There is no data sheet of that name."""
 
     def __init__(self, kind: str, name: str, known: Mapping[str, object]) -> None:
-        near = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=3, cutoff=0.5)
-        spelled = [k for k in known if k.lower() in near]
-        hint = f"did you mean {' or '.join(spelled)}?" if spelled else f"known: {', '.join(sorted(known))}"
+        spelling = {key.lower(): key for key in known}
+        near = [key for key in spelling if name and name.lower() in key] or difflib.get_close_matches(
+            name.lower(), spelling, n=3
+        )
+        guesses = " or ".join(spelling[key] for key in near)
+        hint = f"did you mean {guesses}?" if near else f"known: {', '.join(sorted(known))}"
         super().__init__(f"no {kind} is called {name!r}; {hint}")
 
 

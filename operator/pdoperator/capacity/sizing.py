@@ -16,7 +16,6 @@ from pdoperator.capacity.lengths import LengthMoments, ServiceTime
 from pdoperator.capacity.profile import Fit, Profile
 from pdoperator.capacity.queueing import mg1_rate_rps, mg1_stay_s
 
-
 T = TypeVar("T")
 
 
@@ -334,7 +333,9 @@ def _tpot_concurrency(demand: Demand, targets: Targets, engine: Engine) -> int |
 
 
 def _tpot_s(demand: Demand, engine: Engine, batch: float) -> float:
-    decode = _given(engine.decode, "a decode latency, a decode curve or a profile")
+    decode = engine.decode
+    if decode is None:
+        raise InputMissingError("needs a decode latency, a decode curve or a profile")
     if isinstance(decode, DecodeCurve):
         return decode.tpot_s(batch)
     if isinstance(decode, Profile):

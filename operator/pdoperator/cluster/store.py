@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -32,7 +31,7 @@ class Store:
     def __init__(self, changed: Listener) -> None:
         self._changed = changed
         self._objects: dict[str, dict[Key, dict[str, Object]]] = {}
-        self._deleted: deque[str] = deque(maxlen=DELETIONS_KEPT)
+        self._deleted: dict[str, None] = {}  # uids, oldest first
 
     def pods(self, key: Key) -> list[Object]:
         """Pods of a service: engines and routers."""
@@ -49,13 +48,16 @@ class Store:
 
     def seen(self, resource: Resource, body: Object) -> None:
         """A watch brought an object."""
+        self._deleted.pop(body["metadata"]["uid"], None)  # it had only lost its label
         key = service_key(body)
         if key is not None and self._put(resource, body):
             self._changed(key, resource)
 
     def gone(self, resource: Resource, body: Object) -> None:
         """A watch brought a deletion."""
-        self._deleted.append(body["metadata"]["uid"])
+        self._deleted[body["metadata"]["uid"]] = None
+        if len(self._deleted) > DELETIONS_KEPT:
+            del self._deleted[next(iter(self._deleted))]
         self._drop(resource, body)
 
     def listed(self, resource: Resource, bodies: Iterable[Object], namespace: str = "") -> None:

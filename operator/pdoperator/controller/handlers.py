@@ -50,9 +50,10 @@ def registry(operator: Operator) -> kopf.OperatorRegistry:
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)
     async def changed(type: str | None, body: kopf.Body, **_: Any) -> None:
-        if type == "DELETED":
+        # One that is being deleted is left to the garbage collector: what it deletes must not be made anew.
+        if type == "DELETED" or "deletionTimestamp" in body["metadata"]:
             operator.gone(dict(body))
-        elif "deletionTimestamp" not in body["metadata"]:
+        else:
             operator.seen(dict(body))
 
     return handlers

@@ -109,23 +109,27 @@ async def _lead(options: Options, api: ApiClient, metrics: Metrics, stop: asynci
         lease.lead(Kube(api), options.namespace, LEASE_NAME, options.identity, work)
     )
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({leading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if not stop.is_set():
-        leading.result()
-        log.error("the Lease was lost; another operator may lead now")
-        return 1
-    await asyncio.wait({leading}, timeout=10)
-    leading.cancel()
-    await asyncio.gather(leading, return_exceptions=True)
-    await lease.release(Kube(api), options.namespace, LEASE_NAME, options.identity)
-    return 0
+    try:
+        await asyncio.wait({leading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            leading.result()
+            log.error("the Lease was lost; another operator may lead now")
+            return 1
+        await asyncio.wait({leading}, timeout=10)
+        return 0
+    finally:
+        leading.cancel()
+        stopping.cancel()
+        await asyncio.gather(leading, stopping, return_exceptions=True)
+        await lease.release(Kube(api), options.namespace, LEASE_NAME, options.identity)
 
 
 async def _operate(options: Options, api: ApiClient, metrics: Metrics) -> None:
     operator = Operator()
     session = aiohttp.ClientSession()
     context = Context(Kube(api), Store(operator.child_changed), metrics, session, options.router_image)
-    operator.start(api, context, options.watched)
+    broken = asyncio.Event()
+    operator.start(api, context, options.watched, broken.set)
     # The library takes seconds to import; until then it is nobody's turn.
     preloading = asyncio.create_task(asyncio.to_thread(auto_arima.preload))
     try:
@@ -135,7 +139,9 @@ async def _operate(options: Options, api: ApiClient, metrics: Metrics) -> None:
             standalone=True,
             clusterwide=not options.watched,
             namespaces=list(options.watched),
+            stop_flag=broken,
         )
+        operator.check()
     finally:
         await asyncio.gather(preloading, return_exceptions=True)
         await operator.stop()

@@ -46,8 +46,7 @@ class Metrics:
             self._ready.labels(*key, role.value).set(ready[role])
 
     def forget(self, key: Key) -> None:
-        """A service is gone; so are its gauges."""
-        for role in SERVING_ROLES:
-            for gauge in (self._desired, self._ready):
-                if (*key, role.value) in gauge._metrics:
-                    gauge.remove(*key, role.value)
+        """A service is gone; so are its series."""
+        of_it = {"namespace": key[0], "service": key[1]}
+        for series in (self._desired, self._ready, self.decisions, self.events, self.failures):
+            series.remove_by_labels(of_it)

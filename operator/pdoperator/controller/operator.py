@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kubernetes.aio.client import ApiClient
 
 from pdoperator.api import names
-from pdoperator.cluster.kube import CHILDREN, PODS, Object, Resource
-from pdoperator.cluster.store import Key, Store
+from pdoperator.cluster.kube import CHILDREN, DEPLOYMENTS, PODS, Object, Resource
+from pdoperator.cluster.store import Key
 from pdoperator.cluster.watch import Change, Source, follow
 from pdoperator.controller.service import Context, ServiceLoop
 
@@ -25,10 +25,22 @@ class Operator:
         self._following: asyncio.Task[None] | None = None
         self._loops: dict[Key, tuple[str, ServiceLoop, asyncio.Task[None]]] = {}
 
-    def start(self, api: ApiClient, context: Context, namespaces: Sequence[str]) -> None:
-        """Follow what belongs to services; comes before the first service is seen."""
+    def start(
+        self, api: ApiClient, context: Context, namespaces: Sequence[str], broken: Callable[[], None]
+    ) -> None:
+        """Follow what belongs to services; comes before the first service is seen.
+
+        `broken` is called when that ends by itself, which only a defect can bring about: without it nothing is right.
+        """
         self._context = context
-        self._following = asyncio.create_task(_follow_children(api, context.store, namespaces))
+        self._following = asyncio.create_task(_follow_children(api, context, namespaces))
+        self._following.add_done_callback(lambda _: broken())
+
+    def check(self) -> None:
+        """Raises what ended the watches of children, if anything but stop() did."""
+        following = self._following
+        if following is not None and following.done() and not following.cancelled():
+            following.result()
 
     def seen(self, body: Object) -> None:
         """A service is there, new or changed."""
@@ -70,17 +82,33 @@ class Operator:
         self._loops.clear()
 
 
-async def _follow_children(api: ApiClient, store: Store, namespaces: Sequence[str]) -> None:
-    """Feed the store with pods and children of all services until cancelled."""
+async def _follow_children(api: ApiClient, context: Context, namespaces: Sequence[str]) -> None:
+    """Feed the store with pods and children of all services until cancelled; say when those that count are all in."""
+    places = list(namespaces) or [""]
+    missing = {(resource, place) for resource in (PODS, DEPLOYMENTS) for place in places}
+
+    def listed(resource: Resource, place: str) -> None:
+        missing.discard((resource, place))
+        if not missing:
+            context.synced.set()
+
     async with asyncio.TaskGroup() as group:
         for resource in (PODS, *CHILDREN):
-            for namespace in namespaces or [""]:
-                group.create_task(_follow(api, store, resource, namespace))
+            for place in places:
+                group.create_task(_follow(api, context, resource, place, listed))
 
 
-async def _follow(api: ApiClient, store: Store, resource: Resource, namespace: str) -> None:
+async def _follow(
+    api: ApiClient, context: Context, resource: Resource, place: str, listed: Callable[[Resource, str], None]
+) -> None:
+    store = context.store
+
     def on_event(change: Change, body: Object) -> None:
         (store.gone if change is Change.DELETED else store.seen)(resource, body)
 
-    source = Source(resource.path(namespace or None), label_selector=names.LABEL_SERVICE)
-    await follow(api, source, lambda bodies: store.listed(resource, bodies), on_event)
+    def on_snapshot(bodies: list[Object]) -> None:
+        store.listed(resource, bodies, place)
+        listed(resource, place)
+
+    source = Source(resource.path(place or None), label_selector=names.LABEL_SERVICE)
+    await follow(api, source, on_snapshot, on_event)

@@ -62,7 +62,8 @@ def problem(pod: Object) -> PodProblem | None:
             return PodProblem(
                 name, Reason.UNSCHEDULABLE, f"{name} cannot be placed: {condition.get('message', '')}"
             )
-    for container in pod.get("status", {}).get("containerStatuses", []):
+    status = pod.get("status", {})
+    for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
         waiting = container.get("state", {}).get("waiting", {})
         if waiting.get("reason") in _FAILING:
             said = _last_words(container) or waiting.get("message", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import aiohttp
@@ -15,67 +15,60 @@ from pdoperator.actuation.actuator import Actuator
 from pdoperator.api import defaults, names
 from pdoperator.api.names import Component, Pool
 from pdoperator.api.reasons import Reason
-from pdoperator.api.spec import Spec
 from pdoperator.api.status import Status
 from pdoperator.api.units import epoch_s
 from pdoperator.api.values import Missing, PerRole, Value, ratio_text
-from pdoperator.cluster import events as kube_events
 from pdoperator.cluster.events import Event, Subject
 from pdoperator.cluster.kube import DEPLOYMENTS, PD_SERVICES, Kube, KubeError, Object, resource_of
 from pdoperator.cluster.store import Key, Store
 from pdoperator.controller import pods
 from pdoperator.controller.metrics import Metrics
+from pdoperator.controller.outbox import Outbox
+from pdoperator.controller.plan import Plan, generation_of, read_plan
 from pdoperator.controller.status import Obstacle, Situation, build_status, desired
 from pdoperator.forecast.demand import Demand, DemandHistory
 from pdoperator.planning.decide import decide
 from pdoperator.planning.decision import Decision, History
 from pdoperator.planning.observation import Observation
-from pdoperator.planning.settings import PlanSettings, plan_settings
 from pdoperator.planning.steps import next_steps
 from pdoperator.signals.observe import ServiceScraper
 from pdoperator.signals.pods import PodView
-from pdoperator.workload.pairing import pairing_problem, pools
-from pdoperator.workload.render import Owner, render
+from pdoperator.workload.render import render
 
 log = logging.getLogger(__name__)
 
 RESYNC_S = 600.0  # everything is applied again this often, whatever the watches said
 RETRY_FIRST_S = 1.0
 RETRY_LIMIT_S = 30.0
+REFUSED_RETRY_S = 10.0  # a spec that cannot be put into effect is tried again this often
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the loops of all services share."""
+    """What the loops of all services share. `synced` is set once the store knows all pods and Deployments."""
 
     kube: Kube
     store: Store
     metrics: Metrics
     session: aiohttp.ClientSession
     router_image: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A spec that can be put into effect, and what follows from it."""
-
-    generation: int
-    owner: Owner
-    spec: Spec
-    settings: PlanSettings
+    synced: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ServiceLoop:
     """Keeps one PDInferenceService as its newest spec and the load want it."""
 
     def __init__(self, context: Context, body: Object) -> None:
+        metadata = body["metadata"]
         self._context = context
-        self._key: Key = (body["metadata"]["namespace"], body["metadata"]["name"])
+        self._key: Key = (metadata["namespace"], metadata["name"])
         self._body = body
         self._wake = asyncio.Event()
         self._apply_wanted = True
         self._applied_at = 0.0
         self._plan: Plan | None = None
+        self._obstacle: Obstacle | None = None
+        self._refused_until = 0.0
         self._scraper = ServiceScraper(context.session)
         self._history: History | None = None
         self._decision: Decision | None = None
@@ -84,13 +77,15 @@ class ServiceLoop:
         self._status = _known_status(body)
         self._blind = ""  # why the routers that were ready could not be read at the last decision
         self._told: set[tuple[Reason, str]] = set()
+        self._outbox = Outbox(context.kube, context.metrics, Subject(*self._key, metadata["uid"]))
 
     def update(self, body: Object) -> None:
         """The object changed."""
-        changed = body["metadata"].get("generation") != self._body["metadata"].get("generation")
+        changed = generation_of(body) != generation_of(self._body)
         self._body = body
         if changed:
             self._apply_wanted = True
+            self._refused_until = 0.0
             self._wake.set()
 
     def child_changed(self, *, apply: bool) -> None:
@@ -102,6 +97,8 @@ class ServiceLoop:
         """Until cancelled. A pass that fails is repeated with a growing pause; nothing is undone meanwhile."""
         failures = 0
         try:
+            # On half a picture of the fleet a restart would set sizes anew and choose victims.
+            await self._context.synced.wait()
             while True:
                 self._wake.clear()
                 try:
@@ -137,40 +134,64 @@ class ServiceLoop:
 
     async def _pass(self) -> float:
         """One pass; the seconds until the next one."""
-        obstacle = self._take_spec()
-        plan = self._plan
+        obstacle = await self._put_into_effect()
+        due = time.monotonic() >= self._decide_at
+        observation = await self._observe(end_interval=due)
+        plan, busy = self._plan, False
+        if plan is not None:
+            if due:
+                await self._decide(plan, observation)
+            try:
+                busy = await self._act(plan, observation)
+            except KubeError as error:
+                if not error.refused:
+                    raise
+                obstacle = obstacle or Obstacle(Reason.FAILED_RESCALE, str(error))
+        await self._report(obstacle, observation)
         if plan is None:
-            await self._report(obstacle, None, [])
-            return RESYNC_S
-        events: list[Event] = []
-        if obstacle is None:
-            await self._apply_all(plan)
-        observation = await self._observe(plan)
-        events += await self._decide_if_due(plan, observation)
-        busy = await self._act(plan, observation, events)
-        await self._report(obstacle, observation, events)
+            return RETRY_LIMIT_S
         return defaults.STEP_PERIOD_S if busy else max(0.05, self._decide_at - time.monotonic())
 
-    def _take_spec(self) -> Obstacle | None:
-        """Make the newest spec the plan, or say why it cannot be; then the plan before goes on."""
-        generation = int(self._body["metadata"].get("generation", 0))
-        if self._plan is not None and self._plan.generation == generation:
-            return None
+    async def _put_into_effect(self) -> Obstacle | None:
+        """Apply the newest spec, or say why that cannot be; then the plan before goes on."""
+        now = time.monotonic()
+        if now < self._refused_until:
+            return self._obstacle
+        generation = generation_of(self._body)
+        found: Plan | Obstacle | None = self._plan
+        if self._plan is None or self._plan.generation != generation:
+            found = await self._checked(read_plan(self._body))
+        if isinstance(found, Plan) and found is not self._plan:
+            self._adopt(found)
+        obstacle = found if isinstance(found, Obstacle) else None
+        if self._plan is not None:
+            obstacle = await self._apply_if_due(self._plan) or obstacle
+        self._obstacle = obstacle
+        if obstacle is not None and generation == generation_of(self._body):
+            self._refused_until = now + REFUSED_RETRY_S
+        return obstacle
+
+    async def _checked(self, plan: Plan | Obstacle) -> Plan | Obstacle:
+        """The plan, if the API server takes its Deployments: then all is put into effect, else nothing of it."""
+        if isinstance(plan, Obstacle):
+            return plan
         try:
-            spec = Spec.model_validate(self._body.get("spec", {}))
-            settings = plan_settings(spec)
-        except (ValidationError, ValueError) as error:
-            return Obstacle(Reason.INVALID_SPEC, _in_one_line(error))
-        problem = pairing_problem(spec)
-        if problem:
-            return Obstacle(Reason.CANNOT_PAIR, problem)
-        metadata = self._body["metadata"]
-        owner = Owner(metadata["name"], metadata["namespace"], metadata["uid"])
-        self._plan = Plan(generation, owner, spec, settings)
-        if self._history is None:
-            self._history = History(DemandHistory(settings.window), target=self._target(self._plan))
+            for body in self._rendered(plan):
+                if resource_of(body) is DEPLOYMENTS:
+                    await self._context.kube.apply(body, dry_run=True)
+        except KubeError as error:
+            if not error.refused:
+                raise
+            return Obstacle(Reason.APPLY_FAILED, str(error))
+        return plan
+
+    def _adopt(self, plan: Plan) -> None:
+        self._plan = plan
+        self._apply_wanted = True
         self._decide_at = 0.0
-        return None
+        if self._history is None:
+            target = desired(self._status) or plan.settings.first
+            self._history = History(DemandHistory(plan.settings.window), target=target)
 
     def _target(self, plan: Plan) -> PerRole[int]:
         """What was decided last: by us, or as status tells by the operator before us; else the spec's replicas."""
@@ -178,18 +199,25 @@ class ServiceLoop:
             return self._history.target
         return desired(self._status) or plan.settings.first
 
-    async def _apply_all(self, plan: Plan) -> None:
+    async def _apply_if_due(self, plan: Plan) -> Obstacle | None:
+        """Apply everything after a change and now and then; what the API server refuses is the obstacle."""
         now = time.monotonic()
         if not self._apply_wanted and now - self._applied_at < RESYNC_S:
-            return
+            return None
         self._apply_wanted = False
         try:
-            for body in render(plan.owner, plan.spec, self._replicas(plan), self._context.router_image):
+            for body in self._rendered(plan):
                 self._context.store.written(resource_of(body), await self._context.kube.apply(body))
-        except KubeError:
+        except KubeError as error:
             self._apply_wanted = True
-            raise
+            if not error.refused:
+                raise
+            return Obstacle(Reason.APPLY_FAILED, str(error))
         self._applied_at = now
+        return None
+
+    def _rendered(self, plan: Plan) -> list[Object]:
+        return render(plan.owner, plan.spec, self._replicas(plan), self._context.router_image)
 
     def _replicas(self, plan: Plan) -> dict[Pool, int]:
         """The size that each pool has; a new one gets what was decided last."""
@@ -205,46 +233,44 @@ class ServiceLoop:
             known = deployments.get(names.engine_deployment(plan.owner.name, pool))
             return int(known["spec"]["replicas"]) if known else fresh[pool]
 
-        return {pool: current(pool) for pool in pools(plan.spec)}
+        return {pool: current(pool) for pool in plan.pools}
 
-    async def _observe(self, plan: Plan) -> Observation:
+    async def _observe(self, *, end_interval: bool) -> Observation:
         mine = [pod for pod in self._context.store.pods(self._key) if not pods.is_finished(pod)]
         engines = [_view(pod) for pod in pods.of_component(mine, Component.ENGINE)]
         routers = [_view(pod) for pod in pods.of_component(mine, Component.ROUTER)]
-        due = time.monotonic() >= self._decide_at
-        observation = await self._scraper.observe(engines, routers, time.time(), end_interval=due)
-        if due:
+        observation = await self._scraper.observe(engines, routers, time.time(), end_interval=end_interval)
+        if end_interval:
             self._demand = observation.demand
             unread = observation.demand.why if isinstance(observation.demand, Missing) else ""
             self._blind = unread if any(router.ready for router in routers) else ""
         return observation
 
-    async def _decide_if_due(self, plan: Plan, observation: Observation) -> list[Event]:
-        """A new decision once an interval; the Event if it changes the size."""
-        now = time.monotonic()
-        if now < self._decide_at or self._history is None:
-            return []
-        self._decide_at = now + plan.settings.interval_s
+    async def _decide(self, plan: Plan, observation: Observation) -> None:
+        """The decision of an interval that has ended; an Event if it changes the size."""
+        self._decide_at = time.monotonic() + plan.settings.interval_s
         before = self._target(plan)
-        decision, history = await asyncio.to_thread(decide, plan.settings, observation, self._history)
+        history = self._history or History(DemandHistory(plan.settings.window), before)
+        decision, history = await asyncio.to_thread(decide, plan.settings, observation, history)
         self._context.metrics.decisions.labels(*self._key, decision.reason.value).inc()
         self._decision = decision
         if plan.spec.autoscaling.dry_run:
             history = History(history.demand, before, history.recommendations)
         self._history = history
         target = self._target(plan)
-        if target == before:
-            return []
-        text = f"New size: {ratio_text(target)}; reason: {decision.message}"
-        return [Event(Reason.SUCCESSFUL_RESCALE, text)]
+        if target != before:
+            text = f"New size: {ratio_text(target)}; reason: {decision.message}"
+            self._outbox.add(Event(Reason.SUCCESSFUL_RESCALE, text))
 
-    async def _act(self, plan: Plan, observation: Observation, events: list[Event]) -> bool:
+    async def _act(self, plan: Plan, observation: Observation) -> bool:
         """Take the steps towards the target. True while there is something under way."""
+        context = self._context
         replicas = {pool.value: count for pool, count in self._replicas(plan).items()}
         limits = plan.settings.limits
         steps = next_steps(self._target(plan), observation.engines, replicas, observation.at_s, limits)
-        actuator = Actuator(self._context.kube, self._context.store, plan.owner, plan.spec, datetime.now(UTC))
-        events += await actuator.execute(steps)
+        now = datetime.now(UTC)
+        actuator = Actuator(context.kube, context.store, plan.owner, plan.spec, now, self._outbox.add)
+        await actuator.execute(steps)
         await self._prune(plan, observation)
         wanted = sum(replicas.values())
         settled = [
@@ -254,37 +280,33 @@ class ServiceLoop:
 
     async def _prune(self, plan: Plan, observation: Observation) -> None:
         """Delete the Deployments of pools that the spec no longer has, once the new ones can serve."""
-        wanted = {names.engine_deployment(plan.owner.name, pool) for pool in pools(plan.spec)}
+        wanted = {names.engine_deployment(plan.owner.name, pool) for pool in plan.pools}
         engine_pools = {names.engine_deployment(plan.owner.name, pool) for pool in Pool}
         left_over = (set(self._context.store.deployments(self._key)) & engine_pools) - wanted
         if not left_over:
             return
         serving = {engine.pool for engine in observation.engines if engine.usable}
-        if set(pools(plan.spec)) <= serving:
+        if set(plan.pools) <= serving:
             for name in sorted(left_over):
                 await self._context.kube.delete(DEPLOYMENTS, plan.owner.namespace, name)
 
-    async def _report(
-        self, obstacle: Obstacle | None, observation: Observation | None, events: list[Event]
-    ) -> None:
+    async def _report(self, obstacle: Obstacle | None, observation: Observation) -> None:
         situation = self._situation(obstacle, observation)
-        events += self._troubles(situation)
+        for trouble in self._troubles(situation):
+            self._outbox.add(trouble)
+        await self._outbox.post()
         await self._write_status(situation)
-        for event in events:
-            log.info("service %s/%s: %s: %s", *self._key, event.reason.value, event.message)
-            self._context.metrics.events.labels(*self._key, event.reason.value).inc()
-            await kube_events.post(self._context.kube, self._subject(), event)
 
-    def _situation(self, obstacle: Obstacle | None, observation: Observation | None) -> Situation:
+    def _situation(self, obstacle: Obstacle | None, observation: Observation) -> Situation:
         mine = self._context.store.pods(self._key)
         routers = pods.of_component(mine, Component.ROUTER)
         found = [pods.problem(pod) for pod in mine if not pods.is_deleting(pod)]
         plan = self._plan
         return Situation(
             service=self._key[1],
-            generation=int(self._body["metadata"].get("generation", 0)),
-            target=self._target(plan) if plan else PerRole(0, 0),
-            engines=observation.engines if observation else (),
+            generation=generation_of(self._body),
+            target=self._target(plan) if plan else desired(self._status) or PerRole(0, 0),
+            engines=observation.engines,
             routers_ready=sum(pods.is_ready(pod) and not pods.is_deleting(pod) for pod in routers),
             problems=[problem for problem in found if problem is not None],
             demand=self._demand,
@@ -314,11 +336,12 @@ class ServiceLoop:
         if status == self._status:
             return
         body = {"status": status.model_dump(by_alias=True, mode="json")}
-        await self._context.kube.patch(PD_SERVICES, *self._key, body, subresource="status")
+        try:
+            await self._context.kube.patch(PD_SERVICES, *self._key, body, subresource="status")
+        except KubeError as error:
+            if error.status != 404:  # deleted; the watch is about to say so
+                raise
         self._status = status
-
-    def _subject(self) -> Subject:
-        return Subject(*self._key, self._body["metadata"]["uid"])
 
 
 def _known_status(body: Object) -> Status:
@@ -327,13 +350,6 @@ def _known_status(body: Object) -> Status:
         return Status.model_validate(body.get("status") or {})
     except ValidationError:
         return Status()
-
-
-def _in_one_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    return str(error)
 
 
 def _view(pod: Object) -> PodView:

@@ -1,0 +1,1 @@
+"""pdctl, also installed as kubectl-pd: sizing, break-even and what profiles there are."""

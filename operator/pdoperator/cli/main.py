@@ -1,0 +1,49 @@
+"""pdctl: exit codes 0 done, 1 failed, 2 bad usage or input; an error is one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from pdoperator.cli.breakeven import breakeven
+from pdoperator.cli.profiles import profiles
+from pdoperator.cli.size import size
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="pd-operator", prog_name="pdctl")
+def pdctl() -> None:
+    """Size, compare and understand disaggregated LLM serving."""
+
+
+for command in (size, breakeven, profiles):
+    pdctl.add_command(command)
+
+
+def main() -> None:
+    """Run pdctl and exit."""
+    # kubectl finds kubectl-pd as its plugin `pd`.
+    name = "kubectl pd" if Path(sys.argv[0]).name == "kubectl-pd" else "pdctl"
+    sys.exit(run(sys.argv[1:], name))
+
+
+def run(arguments: list[str], name: str = "pdctl") -> int:
+    """Run pdctl with these arguments and return its exit code."""
+    try:
+        code = pdctl.main(arguments, prog_name=name, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(f"{name}: {' '.join(error.format_message().split())}", err=True)
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except BrokenPipeError:
+        # The reader has gone; what is still buffered must not be written when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
