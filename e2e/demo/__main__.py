@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import click
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +39,7 @@ from engine.vllm_cpu import EngineInstallError, ensure_tree
 OUTPUT = Path("build/demo")
 REFUSALS = (
     NotPossible, NotOffered, DoesNotFit, ToolMissing, StartFailed, EngineInstallError, KubectlError, TimeoutError,
-    RuntimeError,
+    subprocess.TimeoutExpired, aiohttp.ClientError, RuntimeError,
 )  # fmt: skip
 
 

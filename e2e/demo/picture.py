@@ -24,7 +24,9 @@ def draw(report: dict[str, Any], path: Path) -> None:
         times, [point["output_tokens_per_s"] for point in points], color=DECODE, label="output tokens/s"
     )
     load.set_ylabel("tokens per second")
-    load.set_ylim(0, 1.3 * max(max(point["input_tokens_per_s"], point["output_tokens_per_s"], 1.0) for point in points))
+    load.set_ylim(
+        0, 1.3 * max(max(point["input_tokens_per_s"], point["output_tokens_per_s"], 1.0) for point in points)
+    )
     load.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), frameon=False, ncols=2, fontsize="small")
     for role, color in (("prefill", PREFILL), ("decode", DECODE)):
         ready = [point[role] for point in points]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def flips(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def percentile(values: Sequence[float], share: float) -> float | None:
     """The smallest value that at least `share` of them do not exceed."""
     ordered = sorted(values)
-    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 4) if ordered else None
+    return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 4) if ordered else None
 
 
 def latencies(answers: Sequence[Answer]) -> dict[str, float | None]:

@@ -88,7 +88,8 @@ class Traffic:
                     answer.error = f"{response.status}: {(await response.text())[:200]}"
                     return
                 await self._read(response, answer)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, KeyError) as error:
+            # Also an answer that is not understood: one such request must not end all others.
             answer.error = f"{type(error).__name__}: {error}"
         if not answer.error and answer.output_tokens < output_tokens:
             answer.error = f"{answer.output_tokens} of {output_tokens} tokens came"

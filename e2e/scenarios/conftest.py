@@ -65,12 +65,16 @@ class World:
 
     def wait_for_sizes(self, name: str, prefill: int, decode: int, limit_s: float = 60) -> None:
         """Until exactly so many engines are ready."""
-        wait_for(f"{prefill}P:{decode}D", lambda: self.sizes(name) == (prefill, decode), limit_s * self.patience)
+        wait_for(
+            f"{prefill}P:{decode}D", lambda: self.sizes(name) == (prefill, decode), limit_s * self.patience
+        )
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Events about a service."""
         selector = f"involvedObject.kind=PDInferenceService,involvedObject.name={name}"
-        items: list[dict[str, Any]] = self.kubectl.json("get", "events", "--field-selector", selector)["items"]
+        items: list[dict[str, Any]] = self.kubectl.json("get", "events", "--field-selector", selector)[
+            "items"
+        ]
         return items
 
     def stop_api_server(self) -> None:
@@ -135,7 +139,9 @@ def _images(plan: Plan, cluster: Cluster, steps: Steps) -> deploy.Images:
         cluster.load_image(image.archive)
         references[source.name] = image.reference
     known = deploy.Images()
-    return deploy.Images(references.get("pd-operator", known.operator), references.get("pd-vllm-cpu", known.engine))
+    return deploy.Images(
+        references.get("pd-operator", known.operator), references.get("pd-vllm-cpu", known.engine)
+    )
 
 
 @pytest.fixture

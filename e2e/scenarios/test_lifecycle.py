@@ -65,7 +65,9 @@ def test_a_new_template_rolls_out_while_the_service_serves(world: World, name: s
     def roll() -> None:
         world.edit(name, engine={"template": {**world.sample(name)["spec"]["engine"]["template"],
                                               "metadata": {"annotations": {"rolled": "yes"}}}})  # fmt: skip
-        wait_for("all engines anew", lambda: not before & set(world.reach.engines(name)), 150 * world.patience)
+        wait_for(
+            "all engines anew", lambda: not before & set(world.reach.engines(name)), 150 * world.patience
+        )
         world.wait_for_sizes(name, 1, 2)
 
     assert failures(traffic_during(world, name, 30 * min(world.patience, 4), roll)) == []
@@ -88,7 +90,9 @@ def test_the_router_serves_on_while_the_operator_is_killed_and_comes_back(world:
     assert failures(traffic_during(world, name, 15, kill)) == []
     after = world.kubectl.json("get", "deployment", f"{name}-engine")["metadata"]
     assert after["uid"] == before["uid"]
-    world.edit(name, **static(1, 2))  # the new one acts, at the latest when the Lease of the dead one has run out
+    world.edit(
+        name, **static(1, 2)
+    )  # the new one acts, at the latest when the Lease of the dead one has run out
     world.wait_for_sizes(name, 1, 2, limit_s=120)
 
 
@@ -120,7 +124,10 @@ def test_a_service_without_room_says_so_and_goes_on(world: World, name: str) -> 
     world.serve(name, **static(1, 1))
     too_much = {"containers": [{"name": "engine", "resources": {"requests": {"cpu": "900"}}}]}
     template = world.sample(name)["spec"]["engine"]["template"]
-    spec = {**template["spec"], "containers": [{**template["spec"]["containers"][0], **too_much["containers"][0]}]}
+    spec = {
+        **template["spec"],
+        "containers": [{**template["spec"]["containers"][0], **too_much["containers"][0]}],
+    }
     world.edit(name, engine={"template": {"spec": spec}})
     wait_for("Unschedulable", lambda: any(e["reason"] == "Unschedulable" for e in world.events(name)), 60)
     assert world.kubectl.condition(name, "Ready")[0] == "True"

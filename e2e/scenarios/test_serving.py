@@ -17,7 +17,10 @@ from scenarios.conftest import World
 
 async def _ask(url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     limit = aiohttp.ClientTimeout(total=120)
-    async with aiohttp.ClientSession(timeout=limit) as session, session.post(url + path, json=body) as response:
+    async with (
+        aiohttp.ClientSession(timeout=limit) as session,
+        session.post(url + path, json=body) as response,
+    ):
         answer: dict[str, Any] = await response.json()
         assert response.status == 200, answer
         return answer
@@ -29,7 +32,9 @@ def test_completions_and_chat_are_answered_over_both_roles(world: World, name: s
     text = asyncio.run(_ask(url, "/v1/completions", completion("tiny", list(range(20, 220)), 8)))
     assert text["usage"] == text["usage"] | {"prompt_tokens": 200, "completion_tokens": 8}
     chat = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8}
-    assert asyncio.run(_ask(url, "/v1/chat/completions", chat))["choices"][0]["message"]["role"] == "assistant"
+    assert (
+        asyncio.run(_ask(url, "/v1/chat/completions", chat))["choices"][0]["message"]["role"] == "assistant"
+    )
     moved = asyncio.run(kv_tokens(list(world.reach.engines(name).values())))
     assert sum(count or 0 for count in moved) >= 200
 
@@ -51,7 +56,9 @@ def test_an_unknown_model_path_is_told_and_then_mended(world: World, name: str) 
     world.edit(name, **broken)
 
     def told() -> bool:
-        return any(event["reason"] in ("EngineFailed", "Failed", "FailedMount") for event in _all_events(world, name))
+        return any(
+            event["reason"] in ("EngineFailed", "Failed", "FailedMount") for event in _all_events(world, name)
+        )
 
     wait_for("an Event that tells of the engine", told, 90 * world.patience)
     status, message = world.kubectl.condition(name, "Ready")
@@ -75,6 +82,8 @@ def _all_events(world: World, name: str) -> list[dict[str, Any]]:
         ({"autoscaling": {"ratio": {"min": "9:1"}}}, "ratio.min"),
     ],
 )
-def test_an_impossible_combination_is_refused_with_the_field(world: World, spec: dict[str, Any], named: str) -> None:
+def test_an_impossible_combination_is_refused_with_the_field(
+    world: World, spec: dict[str, Any], named: str
+) -> None:
     with pytest.raises(KubectlError, match=named):
         world.kubectl.run("create", "-f", "-", stdin=yaml.safe_dump(world.sample("refused", **spec)))

@@ -264,16 +264,12 @@ async def test_of_an_edit_that_the_api_server_refuses_nothing_is_put_into_effect
 ) -> None:
     async with running(World(static(1, 1), session)) as world:
         await until(lambda: world.status != {})
-        before = len(world.kube.writes("/deployments/"))
-        world.kube.fail("PATCH", f"/deployments/{NAME}-engine", 422, times=3)
-        world.edit(static(2, 2))
+        world.kube.fail("PATCH", f"/deployments/{NAME}-router", 422, times=3)  # say, its template
+        world.edit(static(2, 2, engine={"args": ["--seed", "7"]}))
         await until(lambda: world.condition("AbleToScale") == ("False", "ApplyFailed"))
-        assert len(world.kube.writes("/deployments/")) in (
-            before,
-            before + 2,
-        )  # the plan before, applied again
-        assert world.replicas == 2
+        assert (world.replicas, "--seed" in str(world.kube.objects[ENGINES])) == (2, False)
         await until(lambda: world.replicas == 4)  # taken at last
+        assert "--seed" in str(world.kube.objects[ENGINES])
         assert world.failed_passes() == 0
 
 

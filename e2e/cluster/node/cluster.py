@@ -92,9 +92,7 @@ class NodeCluster:
         packages.install(packages.NODE, self.steps)
         self.state.mkdir(parents=True, exist_ok=True, mode=0o755)
         with locked(self.state / "lock"):
-            binaries = components(
-                [*self.control_plane_names(), "kubelet", "kube-proxy", "pause"], self.steps
-            )
+            binaries = components([*self.control_plane_names(), "kubelet", "kube-proxy", "pause"], self.steps)
             self._host.remember()
             self._host.forward()
             self._host.add_address(str(self._network.node))

@@ -89,5 +89,5 @@ class Status(ApiModel):
     last_reason: Annotated[str, Field(description="Reason of the newest decision.")] = ""
     decisions: Annotated[
         list[DecisionStatus],
-        Field(max_length=DECISIONS_KEPT, description="The newest decisions, newest last."),
+        Field(max_length=DECISIONS_KEPT, description="The newest decisions, newest first."),
     ] = []
