@@ -9,7 +9,7 @@ from pathlib import Path
 from cluster.choice import Choice
 from cluster.images import OPERATOR, VLLM_CPU, Source
 from cluster.preflight import Need, cluster_needs, image_needs
-from demo.traffic import Phase
+from demo.traffic import Phase, from_trace
 from engine import vllm_cpu
 
 MODEL = "small"
@@ -19,19 +19,22 @@ _ENGINE_GIB = {"vllm": vllm_cpu.MEMORY_PER_ENGINE_MB / 1024, "sim": 0.06}
 _INSTALL_S = 180.0
 _OPERATOR_GIB = 0.6  # operator and router
 
-# Many short prompts with long answers, then long prompts with short answers, then back: the ratio has to turn twice.
-PHASES = {
-    "vllm": (
-        Phase("chat", 110, 0.75, 64, 160),
-        Phase("documents", 80, 0.6, 1000, 8),
-        Phase("chat again", 80, 0.75, 64, 160),
-    ),
-    "sim": (
-        Phase("chat", 35, 1.2, 64, 150),
-        Phase("documents", 35, 0.9, 1000, 8),
-        Phase("chat again", 30, 1.2, 64, 150),
-    ),
+# Azure's conversations (long answers), then its code completions (long prompts, short answers), then conversations
+# again: the right ratio turns twice. (requests, seconds) of each.
+SHAPES = {
+    "vllm": ((80, 110.0), (48, 80.0), (58, 80.0)),
+    "sim": ((42, 35.0), (32, 35.0), (36, 30.0)),
 }
+
+
+def phases(engine: str) -> tuple[Phase, ...]:
+    """The load of the demo."""
+    (first, first_s), (second, second_s), (third, third_s) = SHAPES[engine]
+    return (
+        from_trace("conversation", "azure2023_conv", slice(0, first), first_s, "decode"),
+        from_trace("code", "azure2023_code", slice(0, second), second_s, "prefill"),
+        from_trace("conversation again", "azure2023_conv", slice(first, first + third), third_s, "decode"),
+    )
 
 
 class NotOffered(RuntimeError):
@@ -55,7 +58,7 @@ class Plan:
     @property
     def phases(self) -> tuple[Phase, ...]:
         """The load."""
-        return PHASES[self.engine]
+        return phases(self.engine)
 
     @property
     def start_limit_s(self) -> float:

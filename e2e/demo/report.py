@@ -76,7 +76,7 @@ def build(
         "latencies": latencies(answers),
         "kv_tokens_transferred": round(sum(timeline.transferred.values())),
         "outputs": {"compared": comparison.compared, "equal": comparison.equal},
-        "phases": [vars(phase) for phase in phases],
+        "phases": [phase.as_json() for phase in phases],
         "timeline": timeline.as_json(),
         "events": listed,
         "flips": flips(listed),
@@ -108,7 +108,7 @@ def ratio_problems(timeline: Sequence[dict[str, Any]], phases: Sequence[dict[str
     for phase in phases:
         end = start + phase["seconds"]
         inside = [point for point in timeline if start <= point["t_s"] <= end]
-        wants_prefill = phase["input_tokens"] > phase["output_tokens"]
+        wants_prefill = phase["calls_for"] == "prefill"
         reached = [point for point in inside if (point["prefill"] > point["decode"]) == wants_prefill
                    and point["prefill"] != point["decode"]]  # fmt: skip
         if not reached:

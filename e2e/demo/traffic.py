@@ -1,29 +1,90 @@
-"""Open-loop traffic of a given shape: Poisson arrivals, prompts of exact length, streamed answers counted."""
+"""Open-loop traffic: arrivals of a trace or a Poisson process, prompts of exact length, streamed answers counted."""
 
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import aiohttp
 
 VOCABULARY = range(10, 2000)  # token ids that every model of the demo has
 REQUEST_LIMIT_S = 180.0
+TRACES = Path(__file__).with_name("traces")
+INPUT_SCALE, INPUT_BOUNDS = 0.5, (16, 1600)
+OUTPUT_SCALE, OUTPUT_BOUNDS = 0.75, (4, 240)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One arrival, in seconds since its phase began."""
+
+    at_s: float
+    input_tokens: int
+    output_tokens: int
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Load of one kind for some time."""
+    """Load of one kind for some time; `calls_for` is the role that needs more engines than the other under it."""
 
     name: str
     seconds: float
-    rate_rps: float
-    input_tokens: int
-    output_tokens: int
+    calls_for: str
+    requests: tuple[Request, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The phase in short: rate and mean lengths."""
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "calls_for": self.calls_for,
+            "rate_rps": round(len(self.requests) / self.seconds, 2),
+            "input_tokens": round(fmean(request.input_tokens for request in self.requests)),
+            "output_tokens": round(fmean(request.output_tokens for request in self.requests)),
+        }
+
+
+def steady(
+    name: str, seconds: float, rate_rps: float, lengths: tuple[int, int], calls_for: str = ""
+) -> Phase:
+    """Poisson arrivals of equal requests; `lengths` are input and output tokens. The same at every call."""
+    draw, at_s, requests = random.Random(name), 0.0, []
+    while at_s < seconds:
+        requests.append(Request(at_s, *lengths))
+        at_s += draw.expovariate(rate_rps)
+    return Phase(name, seconds, calls_for, tuple(requests))
+
+
+def from_trace(name: str, trace: str, rows: slice, seconds: float, calls_for: str) -> Phase:
+    """Rows of a trace in `traces/`: their arrivals stretched over `seconds`, their lengths scaled to the small model.
+
+    The scales keep conversation decode-heavy and code prefill-heavy for that model, and both within its context.
+    """
+    with (TRACES / f"{trace}.csv").open() as file:
+        chosen = list(csv.DictReader(file))[rows]
+    first, last = float(chosen[0]["arrival_s"]), float(chosen[-1]["arrival_s"])
+    stretch = seconds / (last - first)
+    requests = tuple(
+        Request(
+            (float(row["arrival_s"]) - first) * stretch,
+            _scaled(int(row["input_tokens"]), INPUT_SCALE, INPUT_BOUNDS),
+            _scaled(int(row["output_tokens"]), OUTPUT_SCALE, OUTPUT_BOUNDS),
+        )
+        for row in chosen
+    )
+    return Phase(name, seconds, calls_for, requests)
+
+
+def _scaled(tokens: int, scale: float, bounds: tuple[int, int]) -> int:
+    return min(bounds[1], max(bounds[0], round(tokens * scale)))
 
 
 @dataclass
@@ -70,12 +131,14 @@ class Traffic:
         draw = random.Random(self.seed)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
+            began_s = 0.0
             for phase in phases:
-                end = self.now_s() + phase.seconds
-                while self.now_s() < end:
-                    prompt = draw.choices(VOCABULARY, k=phase.input_tokens)
-                    group.create_task(self._ask(session, prompt, phase.output_tokens))
-                    await asyncio.sleep(min(draw.expovariate(phase.rate_rps), phase.seconds))
+                for request in phase.requests:
+                    await asyncio.sleep(began_s + request.at_s - self.now_s())
+                    prompt = draw.choices(VOCABULARY, k=request.input_tokens)
+                    group.create_task(self._ask(session, prompt, request.output_tokens))
+                began_s += phase.seconds
+                await asyncio.sleep(began_s - self.now_s())
 
     async def _ask(self, session: aiohttp.ClientSession, prompt: list[int], output_tokens: int) -> None:
         answer = Answer(self.now_s(), len(prompt))

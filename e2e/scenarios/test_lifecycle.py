@@ -10,7 +10,7 @@ from typing import Any
 
 from demo import deploy
 from demo.kubectl import wait_for
-from demo.traffic import Phase, Traffic
+from demo.traffic import Traffic, steady
 from scenarios.conftest import World
 
 
@@ -21,7 +21,7 @@ def traffic_during(world: World, name: str, seconds: float, action: Callable[[],
     """
     traffic = Traffic(world.reach.router(name), "tiny")
     with ThreadPoolExecutor(1) as beside:
-        running = beside.submit(asyncio.run, traffic.run([Phase("steady", seconds, 0.6, 200, 20)]))
+        running = beside.submit(asyncio.run, traffic.run([steady("steady", seconds, 0.6, (200, 20))]))
         action()
         running.result()
     return traffic

@@ -9,8 +9,8 @@ import pytest
 from demo.report import flips, percentile, problems, ratio_problems
 from demo.traffic import Answer
 
-CHAT = {"name": "chat", "seconds": 10, "rate_rps": 1, "input_tokens": 64, "output_tokens": 160}
-DOCUMENTS = {"name": "documents", "seconds": 10, "rate_rps": 1, "input_tokens": 1000, "output_tokens": 8}
+CHAT = {"name": "chat", "seconds": 10, "rate_rps": 1, "calls_for": "decode"}
+DOCUMENTS = {"name": "documents", "seconds": 10, "rate_rps": 1, "calls_for": "prefill"}
 
 
 def point(t_s: float, prefill: int, decode: int) -> dict[str, Any]:
