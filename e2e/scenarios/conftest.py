@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def _merge(into: dict[str, Any], changes: dict[str, Any]) -> None:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Brought up once, removed at the end. What this machine cannot run is skipped with the reason."""
-    steps = Steps()
+    steps = Steps(sys.__stderr__ or sys.stderr)  # bringing up takes minutes when cold: it is seen
     try:
         plan = make_plan(choose(os.environ.get("CLUSTER") or "auto"), os.environ.get("ENGINE") or "auto")
     except (NotPossible, NotOffered, ToolMissing) as reason:
