@@ -22,7 +22,7 @@ _OPERATOR_GIB = 0.6  # operator and router
 # Azure's conversations (long answers), then its code completions (long prompts, short answers), then conversations
 # again: the right ratio turns twice. (requests, seconds) of each.
 SHAPES = {
-    "vllm": ((80, 110.0), (48, 80.0), (58, 80.0)),
+    "vllm": ((60, 110.0), (40, 80.0), (44, 80.0)),
     "sim": ((42, 35.0), (32, 35.0), (36, 30.0)),
 }
 

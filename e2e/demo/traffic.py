@@ -19,7 +19,7 @@ VOCABULARY = range(10, 2000)  # token ids that every model of the demo has
 REQUEST_LIMIT_S = 180.0
 TRACES = Path(__file__).with_name("traces")
 INPUT_SCALE, INPUT_BOUNDS = 0.5, (16, 1600)
-OUTPUT_SCALE, OUTPUT_BOUNDS = 0.75, (4, 240)
+OUTPUT_SCALE, OUTPUT_BOUNDS = 0.6, (4, 240)
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,6 @@ def _images(plan: Plan, cluster: Cluster, steps: Steps) -> deploy.Images:
 def name(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
     """A name for the test's service, which is gone afterwards."""
     words = request.node.originalname.removeprefix("test_").split("_")
-    chosen = "-".join(words[:6])
+    chosen = "-".join(words[:5])
     yield chosen
     deploy.delete_service(world.kubectl, chosen, 120 * world.patience)
