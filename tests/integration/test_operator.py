@@ -15,7 +15,7 @@ import pytest
 from integration.api_server import ApiServer
 from pdoperator.api import names
 
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 CHILDREN = "deployment,service,configmap,serviceaccount,role,rolebinding"
 
 
@@ -54,7 +54,7 @@ class Operators:
             if process.poll() is None:
                 process.terminate()
         for process in self._running:
-            process.wait(20)
+            process.wait(90)
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_an_edit_while_the_operator_is_away_is_made_up_for(
     controllers.kubectl("create", "-f", "-", stdin=service)
     until(lambda: len(present(controllers, service)) == 8, "eight children")
     first.terminate()
-    assert first.wait(20) == 0
+    assert first.wait(90) == 0
     service["spec"]["engine"] = {"args": ["--seed", "7"]}
     controllers.kubectl("apply", "-f", "-", stdin=service)
     name = f"{service['metadata']['name']}-engine"
@@ -163,7 +163,7 @@ def test_a_restart_changes_nothing(
     until(lambda: condition(controllers, service, "Ready") != {}, "status")
     before = controllers.json("get", "deployment", f"{name}-engine")["metadata"]
     first.terminate()
-    assert first.wait(20) == 0
+    assert first.wait(90) == 0
     operators.start("two")
     until(lambda: "leading" in operators.log("two"), "the second one leads")
     time.sleep(4)
