@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv/.ready
-RUN := PYTHONPATH=e2e .venv/bin/python
+RUN := PYTHONPATH=operator:e2e .venv/bin/python
 export CLUSTER ENGINE
 
 .PHONY: help venv demo demo-clean test e2e lint generate bench cluster cluster-clean lock

@@ -44,6 +44,7 @@ KV_BLOCK_TOKENS = 128
 TTFT_OVERHEAD_S = 0.1  # client I/O and KV transfer, as the M/M/1 sizing paper (arXiv 2603.04716) measured it
 # Spread of prompt lengths where none is given: that of both Azure traces of 2023 (Mooncake's are 1.2 and 1.3).
 ISL_CV = 0.96
+OSL_CV = 1.1  # of Azure's conversation trace of 2023
 
 # --- actuation ---------------------------------------------------------------------------------------------
 STEP_PERIOD_S = 1.0  # how often flips and drains in progress are looked at

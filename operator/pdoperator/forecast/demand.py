@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pdoperator.api import defaults
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Mean demand over one interval: admitted requests per second, mean ISL and OSL in tokens."""
+    """Demand over one interval: admitted requests per second, mean ISL and OSL in tokens, and their spread.
+
+    `isl_cv` and `osl_cv` are coefficients of variation; `prefix_hit` is the share of input tokens that need no prefill
+    because a prefix cache holds them.
+    """
 
     rate_rps: float
     isl_tokens: float
     osl_tokens: float
+    isl_cv: float = defaults.ISL_CV
+    osl_cv: float = defaults.OSL_CV
+    prefix_hit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

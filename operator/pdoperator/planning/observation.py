@@ -9,6 +9,7 @@ from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.forecast.demand import Demand
 
 _NOT_SCRAPED = Missing("not scraped")
+_NOT_MEASURED = Missing("not measured")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,23 @@ class EngineView:
     flip_started_s: float | None = None
     drain_started_s: float | None = None
     removing: bool = False  # marked as the victim of its ReplicaSet (pod-deletion-cost)
+    running: Value[float] | Missing = _NOT_SCRAPED  # requests in the engine's batch
+    waiting: Value[float] | Missing = _NOT_SCRAPED  # requests in the engine's queue
+    kv_use: Value[float] | Missing = _NOT_SCRAPED  # share of the KV cache in use, 0 to 1
+    scheduled: bool = True  # a node has been found for it
 
     @property
     def usable(self) -> bool:
         """It serves now."""
         return self.ready and not self.deleting and self.state is not State.DRAINING
+
+
+@dataclass(frozen=True, slots=True)
+class SloCounts:
+    """Requests that ended over the last interval, and those of them that missed a target; failed ones are misses."""
+
+    ended: int
+    missed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +58,6 @@ class Observation:
     demand: Value[Demand | None] | Missing  # over the last interval; a Value of None: no request came
     tpot_s: Value[float] | Missing  # mean time per output token over the last interval
     idle_for_s: float = 0.0  # since the last request was seen
+    ttft_s: Value[float] | Missing = _NOT_MEASURED  # mean time to first token over the last interval
+    slo: Value[SloCounts] | Missing = _NOT_MEASURED
+    startup_p90_s: Value[float] | Missing = _NOT_MEASURED  # pod created to ready, measured pod by pod
