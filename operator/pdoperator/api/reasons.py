@@ -27,6 +27,8 @@ class Bottleneck(StrEnum):
     NONE = "None"
     PREFILL = "Prefill"
     DECODE = "Decode"
+    KV_TRANSFER = "KVTransfer"
+    ROUTER = "Router"
 
 
 class Reason(StrEnum):

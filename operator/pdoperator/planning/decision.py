@@ -12,8 +12,20 @@ from pdoperator.forecast.forecasted import Forecasted
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A size that was weighed. `rejected` says in a few words why it is not the target; empty: it was chosen."""
+
+    target: PerRole[int]
+    rejected: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """Target replicas per role. `limited` names the bound that cut what was wanted; `wanted` is before bounds."""
+    """Target replicas per role. `limited` names the bound that cut what was wanted; `wanted` is before bounds.
+
+    The rest explains it: `evidence` for the bottleneck, sentences with figures; `candidates`, the chosen one first;
+    `without_forecast`, what the same strategy would have asked for from the newest demand alone.
+    """
 
     at_s: float
     target: PerRole[int]
@@ -23,6 +35,9 @@ class Decision:
     limited: Reason = Reason.WITHIN_LIMITS
     bottleneck: Bottleneck = Bottleneck.NONE
     forecast: Forecasted | None = None
+    evidence: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    without_forecast: PerRole[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
