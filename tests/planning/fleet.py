@@ -47,10 +47,10 @@ def limits(
     return Limits(PerRole(RoleLimits(p[0], p[1], p[0], p[2]), RoleLimits(d[0], d[1], d[0], d[2])), **bounds)
 
 
-def settings(**spec: Any) -> PlanSettings:
+def settings(*, shared_pool: bool = True, **spec: Any) -> PlanSettings:
     """Settings of a spec on preset cpu with the given parts."""
     body = {"model": {"name": "tiny"}, "hardware": {"preset": "cpu", "inlineProfile": PROFILE}} | spec
-    return plan_settings(Spec.model_validate(body))
+    return plan_settings(Spec.model_validate(body), shared_pool=shared_pool)
 
 
 def observation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -139,7 +140,7 @@ def test_decode_that_is_slower_than_profiled_gets_more_engines() -> None:
 
 
 def test_static_and_disabled_keep_the_specs_replicas_whatever_the_load() -> None:
-    fixed = {"prefill": {"replicas": 2}, "decode": {"replicas": 3}}
+    fixed: dict[str, Any] = {"prefill": {"replicas": 2}, "decode": {"replicas": 3}}
     static = after(settings(**fixed, autoscaling={"strategy": "Static"}), observation(LOAD))
     disabled = after(settings(**fixed, autoscaling={"enabled": False}), observation(LOAD))
     assert (static.target, static.reason) == (PerRole(2, 3), Reason.STATIC)

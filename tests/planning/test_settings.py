@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from pdoperator.api import defaults
 from pdoperator.api.spec import ForecastModel, Spec, Strategy
 from pdoperator.api.values import PerRole
 from pdoperator.capacity.builtin import BUILTIN
-from pdoperator.planning.settings import RoleLimits, plan_settings
+from pdoperator.planning.settings import PlanSettings, RoleLimits
+from pdoperator.planning.settings import plan_settings as settings_of
 
 
 def spec(**parts: object) -> Spec:
     return Spec.model_validate({"model": {"name": "tiny"}} | parts)
+
+
+def plan_settings(found: Spec) -> PlanSettings:
+    return settings_of(found, shared_pool=True)
 
 
 def test_every_setting_comes_from_its_field() -> None:
@@ -20,7 +26,7 @@ def test_every_setting_comes_from_its_field() -> None:
             hardware={"preset": "h100", "profile": "h200-llama-3.1-8b-fp8-tp1"},
             prefill={"minReplicas": 2, "maxReplicas": 6, "tensorParallelSize": 4},
             decode={"replicas": 3, "maxReplicas": 9, "tensorParallelSize": 2},
-            slo={"tpot": {"target": "50ms"}},
+            slo={"ttft": {"target": "1s", "percentile": 95}, "tpot": {"target": "50ms", "percentile": 99}},
             replicas=5,
             autoscaling={
                 "strategy": "External",
@@ -38,7 +44,9 @@ def test_every_setting_comes_from_its_field() -> None:
     assert plan.limits.roles == PerRole(RoleLimits(2, 6, 2, 4), RoleLimits(1, 9, 3, 2))
     assert (plan.limits.budget, plan.limits.ratio_min, plan.limits.ratio_max) == (40, (1, 4), (3, 1))
     assert (plan.strategy, plan.enabled, plan.total) == (Strategy.EXTERNAL, True, 5)
-    assert (plan.interval_s, plan.tpot_target_s) == (30.0, 0.05)
+    assert (plan.interval_s, plan.shared_pool, plan.startup_s) == (30.0, True, defaults.STARTUP_S)
+    assert (plan.ttft_target_s, plan.ttft_percentile) == (1.0, 95)
+    assert (plan.tpot_target_s, plan.tpot_percentile) == (0.05, 99)
     assert (plan.model, plan.window) == (ForecastModel.LAST_VALUE, 20)
     assert (plan.scale_up_window_s, plan.scale_down_window_s) == (15, 60)
     assert plan.profile is BUILTIN["h200-llama-3.1-8b-fp8-tp1"]

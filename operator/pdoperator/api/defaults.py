@@ -34,6 +34,8 @@ SCALE_UP_WINDOW_S = 0  # HPA v2
 SCALE_DOWN_WINDOW_S = 300  # HPA v2
 IDLE_AFTER_S = 50.0  # DOPD goes back to its minimum after this long without a request
 METRICS_MAX_AGE_S = 60.0  # older readings do not justify a change
+# An engine's start until it has been measured: pulls, loads and compiles take 2 to 8 minutes (llm-d-autoscaling#1071).
+STARTUP_S = 300.0
 # An observed/profiled TPOT beyond these bounds speaks of a wrong profile, not of load.
 CORRECTION_MIN = 0.25
 CORRECTION_MAX = 4.0

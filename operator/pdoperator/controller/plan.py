@@ -36,7 +36,7 @@ def read_plan(body: Object) -> Plan | Obstacle:
     """The plan of a service as the API server has it."""
     try:
         spec = Spec.model_validate(body.get("spec", {}))
-        settings = plan_settings(spec)
+        settings = plan_settings(spec, shared_pool=pools(spec) == (Pool.SHARED,))
     except (ValidationError, ValueError) as error:
         return Obstacle(Reason.INVALID_SPEC, _in_one_line(error))
     problem = pairing_problem(spec)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pdoperator.api.names import Role
 from pdoperator.api.reasons import Bottleneck, Reason
+from pdoperator.api.spec import Strategy
 from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import DemandHistory
 from pdoperator.forecast.forecasted import Forecasted
@@ -50,11 +51,16 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All that `decide` remembers between ticks. A controller that starts fills `target` from status."""
+    """All that `decide` remembers between ticks. A controller that starts fills `target` from status.
+
+    `state` is whatever `strategy` handed back; another strategy never sees it.
+    """
 
     demand: DemandHistory
     target: PerRole[int] | None = None  # decided last; None: never, so the spec's first replicas
     recommendations: tuple[Recommendation, ...] = ()
+    strategy: Strategy | None = None
+    state: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pdoperator.api import defaults
 from pdoperator.api.names import Role
 from pdoperator.api.spec import Autoscaling, ForecastModel, RoleSpec, Spec, Strategy
 from pdoperator.api.units import ratio, seconds
@@ -38,14 +39,22 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """A service as planning sees it. `total` is the scale subresource's number (External only)."""
+    """A service as planning sees it. `total` is the scale subresource's number (External only).
+
+    Percentiles are 1 to 99. `startup_s` stands in for the start-up time of an engine until it is measured.
+    """
 
     strategy: Strategy
     enabled: bool
     limits: Limits
     total: int | None
     profile: Profile
+    shared_pool: bool
+    ttft_target_s: float
+    ttft_percentile: int
     tpot_target_s: float
+    tpot_percentile: int
+    startup_s: float
     interval_s: float
     model: ForecastModel
     window: int
@@ -63,16 +72,24 @@ class PlanSettings:
         return PerRole.of(lambda role: self.limits.roles[role].least)
 
 
-def plan_settings(spec: Spec) -> PlanSettings:
-    """Settings of a spec. Raises ValueError that names the field and the fix (an unknown or impossible profile)."""
-    autoscaling = spec.autoscaling
+def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
+    """Settings of a spec. Raises ValueError that names the field and the fix (an unknown or impossible profile).
+
+    `shared_pool`: prefill and decode engines are the same pods, whose roles flip.
+    """
+    autoscaling, slo = spec.autoscaling, spec.slo
     return PlanSettings(
         strategy=autoscaling.strategy,
         enabled=autoscaling.enabled,
         limits=_limits(spec, autoscaling),
         total=spec.replicas,
         profile=profile_of(spec.hardware),
-        tpot_target_s=seconds(spec.slo.tpot.target),
+        shared_pool=shared_pool,
+        ttft_target_s=seconds(slo.ttft.target),
+        ttft_percentile=slo.ttft.percentile,
+        tpot_target_s=seconds(slo.tpot.target),
+        tpot_percentile=slo.tpot.percentile,
+        startup_s=defaults.STARTUP_S,
         interval_s=seconds(autoscaling.interval),
         model=autoscaling.forecast.model,
         window=autoscaling.forecast.window,

@@ -1,0 +1,23 @@
+"""Strategies by the name that the spec calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pdoperator.api import spec
+from pdoperator.planning.settings import PlanSettings
+from pdoperator.planning.strategies.dopd import dopd
+from pdoperator.planning.strategies.external import external
+from pdoperator.planning.strategies.static import disabled, static
+from pdoperator.planning.strategies.strategy import Strategy
+
+STRATEGIES: Mapping[spec.Strategy, Strategy] = {
+    spec.Strategy.DOPD: dopd,
+    spec.Strategy.STATIC: static,
+    spec.Strategy.EXTERNAL: external,
+}
+
+
+def strategy_of(settings: PlanSettings) -> Strategy:
+    """The strategy of a service; one whose autoscaling is off keeps the spec's replicas."""
+    return STRATEGIES[settings.strategy] if settings.enabled else disabled
