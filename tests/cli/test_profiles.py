@@ -27,6 +27,8 @@ def test_every_built_in_profile_is_listed_with_its_evidence(capsys: pytest.Captu
     assert listed["h200-llama-3.1-8b-fp8-tp1"]["evidence"] == "measured"
     assert listed["b200-llama-3.1-8b-bf16-tp1"]["evidence"] == "modelled"
     assert listed["cpu-tiny"]["ttft"]["a"] == BUILTIN["cpu-tiny"].ttft.a
+    assert listed["h100-llama-3.3-70b-fp8-tp4"]["gpus_per_replica"] == 4
+    assert listed["h200-llama-3.1-8b-fp8-tp1"]["pass_s"] == pytest.approx(0.00438754)
 
 
 def test_the_table_shows_every_name_in_full(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +64,9 @@ def test_a_profile_comes_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         (b"ttft: {a: x}\nitl: {a: 0.01}\nkv_tokens: 9", "ttft.a is not a number: 'x'"),
         (b"ttft: {a: 1}\nitl: {a: 0.01}\nkv_tokens: 9.5", "kv_tokens is not a whole number"),
         (b"ttft: {a: 1}\nitl: {a: 0.01}\nkv_tokens: true", "kv_tokens is not a whole number"),
+        (b"ttft: {a: 1}\nitl: {a: 0.01}\nkv_tokens: 9\nstartup_s: soon", "startup_s is not a number: 'soon'"),
+        (b"ttft: {a: 1}\nitl: {a: 0.01}\nkv_tokens: 9\nstartup_s: true", "startup_s is not a number: True"),
+        (b"ttft: {a: 1}\nitl: {a: 0.01}\nkv_tokens: 9\npass_s: 2", "longer than ttft.a"),
         (b"- 1", "a profile is a mapping"),
         (b"", "a profile is a mapping"),
         (b"a: [", "not YAML or JSON"),

@@ -41,6 +41,9 @@ CORRECTION_MIN = 0.25
 CORRECTION_MAX = 4.0
 # DOPD's block size; vLLM's is 16 on GPUs and 128 on CPUs, and the larger is the safe side.
 KV_BLOCK_TOKENS = 128
+# vLLM's max-num-batched-tokens for its server on an H100 or H200; 16384 from 160 GiB on, 2048 below 70 GiB and on CPUs.
+BATCHED_TOKENS = 8192
+MAX_BATCH = 256  # vLLM's --max-num-seqs on most machines
 
 # --- sizing ------------------------------------------------------------------------------------------------
 TTFT_OVERHEAD_S = 0.1  # client I/O and KV transfer, as the M/M/1 sizing paper (arXiv 2603.04716) measured it
