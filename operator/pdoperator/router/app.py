@@ -16,7 +16,8 @@ from pdoperator.router.call import parse_call
 from pdoperator.router.errors import ClientFault, error_event, error_response
 from pdoperator.router.exchange import REQUEST_ID, ClientGone, Exchange
 from pdoperator.router.fleet import Fleet
-from pdoperator.router.metrics import Metrics, Outcome, Path
+from pdoperator.router.metrics import Metrics, Outcome, Path, Source
+from pdoperator.router.prompt import PromptSize, TokenEstimate, prompt_size
 from pdoperator.router.steps import NoEngine, Steps
 from pdoperator.router.upstream import EngineFailed, Engines, Rejected
 
@@ -36,6 +37,7 @@ class Router:
         self.idle.set()
         self._engines = Engines(session)
         self._steps = Steps(fleet, self.metrics, self._engines)
+        self._estimate = TokenEstimate()
         self._loop = asyncio.get_running_loop()
         self._started = int(time.time())
 
@@ -112,7 +114,10 @@ class Router:
             self.in_flight -= 1
             if not self.in_flight:
                 self.idle.set()
+            self._steps.kv_taken(x)
             x.record(self.metrics, self._loop.time())
+            if x.input_tokens is not None:
+                self._estimate.learn(x.prompt, x.input_tokens)
         if self.draining and not response.prepared:
             response.force_close()
         return response
@@ -134,12 +139,22 @@ class Router:
         call = parse_call(request.path, chat, raw, config.served_name)
         if call.stripped:
             self.metrics.stripped.inc()
-        self.metrics.admitted.inc()
+        size = prompt_size(call.body, chat)
+        self._note_admission(size)
         self._engines.set_connect_limit(config.connect_timeout_s)
         headers = {name: request.headers[name] for name in FORWARDED if name in request.headers}
         headers["Content-Type"] = "application/json"
         request_id = request.headers.get(REQUEST_ID, "")[:REQUEST_ID_MAX] or uuid.uuid4().hex
-        return Exchange(request, call, config, request_id, headers, arrival_s)
+        return Exchange(request, call, config, request_id, headers, arrival_s, size)
+
+    def _note_admission(self, size: PromptSize) -> None:
+        """Demand is counted here: what finishes is bounded by what the engines can do."""
+        self.metrics.admitted.inc()
+        tokens = self._estimate.tokens(size)
+        if tokens is not None:
+            self.metrics.sized[Source.EXACT if size.tokens else Source.ESTIMATED].inc()
+            self.metrics.admitted_tokens.inc(tokens)
+            self.metrics.admitted_squares.inc(tokens**2)
 
     async def _answer(self, x: Exchange) -> web.StreamResponse:
         """Serve it, and turn whatever goes wrong into an answer and an outcome."""
@@ -189,4 +204,6 @@ class Router:
         self, status: HTTPStatus, message: str, outcome: Outcome, param: str | None = None
     ) -> web.StreamResponse:
         self.metrics.finished[Path.NONE, outcome].inc()
+        if outcome is not Outcome.CLIENT_ERROR:
+            self.metrics.judged.inc()
         return error_response(status, message, param)

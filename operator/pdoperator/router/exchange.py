@@ -10,6 +10,7 @@ from aiohttp import ClientConnectionError, web
 from pdoperator.api.router_config import RouterConfig
 from pdoperator.router.call import Call
 from pdoperator.router.metrics import Metrics, Outcome, Path
+from pdoperator.router.prompt import PromptSize
 
 REQUEST_ID = "X-Request-Id"
 STREAM_HEADERS = {
@@ -33,6 +34,8 @@ class Exchange:
     request_id: str
     headers: dict[str, str]  # for the engines
     arrival_s: float
+    prompt: PromptSize
+    exporter: str | None = None  # the engine that keeps finished KV for it
     path: Path = Path.NONE
     outcome: Outcome = Outcome.OK
     response: web.StreamResponse | None = (
@@ -93,9 +96,17 @@ class Exchange:
             self.output_tokens - 1
         )
 
+    def judged(self, end_s: float) -> bool:
+        """Whether it counts for the targets: a faulty request does not, nor one given up in good time."""
+        if self.outcome is Outcome.CANCELLED:
+            return self.first_s is None and end_s - self.arrival_s > self.config.ttft_target_s
+        return self.outcome is not Outcome.CLIENT_ERROR
+
     def record(self, metrics: Metrics, end_s: float) -> None:
         """Count it as finished."""
         metrics.finished[self.path, self.outcome].inc()
+        if self.judged(end_s):
+            metrics.judged.inc()
         if self.input_tokens is not None:
             metrics.input_tokens.observe(self.input_tokens)
         if self.first_s is not None:
@@ -104,6 +115,7 @@ class Exchange:
             return
         if self.output_tokens is not None:
             metrics.output_tokens.observe(self.output_tokens)
+            metrics.output_squares.inc(self.output_tokens**2)
         if (tpot_s := self.tpot_s) is not None:
             metrics.tpot.observe(tpot_s)
         if self.within_slo(end_s):

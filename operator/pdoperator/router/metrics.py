@@ -80,6 +80,13 @@ class Outcome(StrEnum):
     NO_ENGINE = "no_engine"
 
 
+class Source(StrEnum):
+    """How the input tokens of a request were known when it was admitted."""
+
+    EXACT = "exact"
+    ESTIMATED = "estimated"
+
+
 class Aggregated(StrEnum):
     """Why a request was not disaggregated."""
 
@@ -105,6 +112,21 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         registry.register(FleetCollector(fleet))
         self.admitted = Counter("pdrouter_requests_admitted", "Client requests accepted", registry=registry)
+        sized = Counter(
+            "pdrouter_admitted_sized",
+            "Admitted requests whose input tokens were known then: exact (token ids) or estimated (text)",
+            ["source"],
+            registry=registry,
+        )
+        self.sized = {source: sized.labels(source) for source in Source}
+        self.admitted_tokens = Counter(
+            "pdrouter_admitted_input_tokens", "Input tokens of those requests", registry=registry
+        )
+        self.admitted_squares = Counter(
+            "pdrouter_admitted_input_tokens_squared",
+            "Sum of the squares of the same: with it comes their spread",
+            registry=registry,
+        )
         finished = Counter(
             "pdrouter_requests",
             "Requests finished, by path and outcome",
@@ -123,6 +145,11 @@ class Metrics:
             buckets=TOKENS,
             registry=registry,
         )
+        self.output_squares = Counter(
+            "pdrouter_output_tokens_squared",
+            "Sum of the squares of tokens generated for a request",
+            registry=registry,
+        )
         self.ttft = Histogram(
             "pdrouter_ttft_seconds",
             "Arrival to first token sent to the client (streaming requests)",
@@ -138,6 +165,11 @@ class Metrics:
         self.within_slo = Counter(
             "pdrouter_requests_within_slo",
             "Requests that met both the TTFT and the TPOT target",
+            registry=registry,
+        )
+        self.judged = Counter(
+            "pdrouter_requests_judged",
+            "Requests that count for the targets: all but faulty ones and those a client gave up within its targets",
             registry=registry,
         )
         queue = Histogram(
@@ -182,12 +214,19 @@ class FleetCollector(Collector):
         info = GaugeMetricFamily(
             "pdrouter_engine_info", "The routing table", labels=["engine", "role", "state", "revision"]
         )
+        exports = GaugeMetricFamily(
+            "pdrouter_kv_exports",
+            "Finished prefills whose KV no decode engine has taken yet",
+            labels=["engine"],
+        )
         for engine in fleet.table.engines:
             info.add_metric([engine.name, engine.role, engine.state or "", engine.revision], 1)
         for name in {*(engine.name for engine in fleet.table.engines), *load.engines()}:
+            exports.add_metric([name], load.exports(name))
             for role, count in load.outstanding(name).items():
                 outstanding.add_metric([name, role], count)
         yield outstanding
+        yield exports
         yield info
         yield GaugeMetricFamily(
             "pdrouter_membership_synced", "1 while the API server can be followed", value=float(fleet.synced)

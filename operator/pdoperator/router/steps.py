@@ -105,8 +105,15 @@ class Steps:
                 (tried if handoff is None or error.unreachable else doubted).add(engine.name)
                 if handoff is not None:  # the KV may have been pulled already, and is freed then
                     handoff = None
+                    self.kv_taken(x)
                     self._metrics.aggregated[Aggregated.DECODE_FAILED].inc()
         raise failure or NoEngine
+
+    def kv_taken(self, x: Exchange) -> None:
+        """The KV that a prefill engine keeps for `x` has been taken, or nobody will come for it any more."""
+        if x.exporter is not None:
+            self._fleet.scheduler.load.taken(x.exporter)
+            x.exporter = None
 
     async def _prefill_on(self, engine: Engine, x: Exchange, body: bytes) -> Handoff:
         headers = {**x.headers, REQUEST_ID: f"{x.request_id}-prefill"}
@@ -127,6 +134,8 @@ class Steps:
             raise EngineFailed(f"{engine.name} prefilled but offers no KV; is its KV connector configured?")
         usage = answer.get("usage")
         x.note_usage({"prompt_tokens": usage.get("prompt_tokens")} if isinstance(usage, dict) else None)
+        load.export(engine.name)
+        x.exporter = engine.name
         return Handoff(params, engine, self._loop.time())
 
     def _pair(self, x: Exchange, handoff: Handoff) -> Engine | None:
@@ -205,6 +214,7 @@ class Steps:
                     _check_opening(stream, engine)
                     limit.reschedule(None)
                     x.first_s = x.last_s
+                    self.kv_taken(x)
                     await x.begin()
                     out = held
                 if out:

@@ -12,6 +12,7 @@ from pdoperator.api.names import Role
 class _Entry:
     prefill: int = 0
     decode: int = 0
+    exports: int = 0
     turn: int = 0  # when it was last given a request, counted in requests
     shunned_until_s: float = float("-inf")
 
@@ -40,6 +41,19 @@ class Load:
             entry.prefill -= 1
         else:
             entry.decode -= 1
+
+    def export(self, engine: str) -> None:
+        """Count a prefill that `engine` has finished: it keeps the KV until a decode engine has taken it."""
+        self._entry(engine).exports += 1
+
+    def taken(self, engine: str) -> None:
+        """Count it as taken, or as not wanted any more. Once for each export."""
+        self._entry(engine).exports -= 1
+
+    def exports(self, engine: str) -> int:
+        """Prefills whose KV the engine keeps for us."""
+        entry = self._entries.get(engine)
+        return 0 if entry is None else entry.exports
 
     def shun(self, engine: str, until_s: float) -> None:
         """Prefer others to `engine` until then: what fails at once always looks least busy."""
@@ -70,7 +84,7 @@ class Load:
         self._entries = {
             name: entry
             for name, entry in self._entries.items()
-            if name in named or entry.prefill or entry.decode
+            if name in named or entry.prefill or entry.decode or entry.exports
         }
 
     def _entry(self, engine: str) -> _Entry:
