@@ -35,7 +35,10 @@ def engine(name: str, role: Role = Role.DECODE, **changes: Any) -> EngineView:
         "created_s": NOW_S - 1000,
         "outstanding": NONE_OUTSTANDING,
         "routed_role": role,
-        "idle": Value(True),
+        "running": Value(0.0),
+        "waiting": Value(0.0),
+        "kv_use": Value(0.0),
+        "exporting": Value(0),
     }
     return EngineView(**(view | changes))
 

@@ -140,10 +140,17 @@ def test_an_empty_engine_is_removed() -> None:
     [
         pytest.param({"outstanding": Value(PerRole(1, 0))}, id="a router has a request on it"),
         pytest.param({"outstanding": Missing("router away")}, id="a router could not be read"),
-        pytest.param({"idle": Value(False)}, id="it runs, queues or holds KV that decode has yet to fetch"),
-        pytest.param({"idle": Missing("no answer")}, id="it could not be read"),
+        pytest.param({"running": Value(1.0)}, id="it runs a request"),
+        pytest.param({"waiting": Value(1.0)}, id="it queues a request"),
+        pytest.param({"running": Missing("no answer")}, id="it could not be read"),
+        pytest.param({"exporting": Value(1)}, id="a decode engine has yet to fetch KV"),
+        pytest.param(
+            {"exporting": Missing("router away")}, id="nobody knows whether KV is still to be fetched"
+        ),
+        pytest.param({"kv_use": Value(0.1)}, id="it holds KV whose lease still runs"),
+        pytest.param({"kv_use": Missing("not told")}, id="it may hold KV whose lease still runs"),
         pytest.param({"since_s": defaults.DRAIN_QUIET_S - 0.1}, id="a router may not have heard yet"),
-        pytest.param({"idle": Value(True, age_s=9.0)}, id="the reading is from before routers heard"),
+        pytest.param({"running": Value(0.0, age_s=9.0)}, id="the reading is from before routers heard"),
     ],
 )
 def test_a_draining_engine_is_not_removed_while(change: dict[str, Any]) -> None:
@@ -155,8 +162,49 @@ def test_a_drain_that_takes_too_long_ends_in_removal() -> None:
     assert steps((1, 1), [*PAIR, stuck]) == [Remove("x", defaults.DRAIN_TIMEOUT_S, timed_out=True)]
 
 
+@pytest.mark.parametrize("kv_use", [Value(0.1), Missing("not told")])
+def test_kv_that_nobody_has_fetched_is_waited_for_no_longer_than_its_lease(
+    kv_use: Value[float] | Missing,
+) -> None:
+    lease_s = 300.0
+    for past_s, made in ((-1.0, []), (1.0, [Remove("x", 303.0, timed_out=False)])):
+        holding = draining("x", since_s=lease_s + defaults.DRAIN_QUIET_S + past_s, kv_use=kv_use)
+        replicas = {"shared": 3}
+        assert next_steps(PerRole(1, 1), [*PAIR, holding], replicas, NOW_S, lease_s=lease_s) == made
+
+
+def test_a_drain_is_not_given_up_before_the_lease_of_its_kv_has_run_out() -> None:
+    holding = draining("x", since_s=defaults.DRAIN_TIMEOUT_S + 1, exporting=Value(2))
+    fleet, replicas = [*PAIR, holding], {"shared": 3}
+    assert next_steps(PerRole(1, 1), fleet, replicas, NOW_S, lease_s=300.0) == []
+    assert next_steps(PerRole(1, 1), fleet, replicas, NOW_S, lease_s=30.0) == [
+        Remove("x", defaults.DRAIN_TIMEOUT_S + 1, timed_out=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dear", "cheap"),
+    [
+        pytest.param(
+            {"outstanding": Value(PerRole(0, 1))}, {"kv_use": Value(0.9)}, id="a stream before its KV"
+        ),
+        pytest.param({"exporting": Value(1)}, {}, id="KV that a decode engine waits for"),
+        pytest.param({"kv_use": Value(0.6)}, {"kv_use": Value(0.2)}, id="much KV"),
+        pytest.param(
+            {"node": "full"}, {"node": "alone"}, id="a node with siblings, which stays in use anyway"
+        ),
+        pytest.param({"created_s": NOW_S - 900}, {"created_s": NOW_S - 5}, id="a warm prefix cache"),
+    ],
+)
+def test_the_victim_is_the_engine_that_costs_least_to_lose(
+    dear: dict[str, Any], cheap: dict[str, Any]
+) -> None:
+    fleet = [engine("p", P, node="full"), engine("dear", D, **dear), engine("cheap", D, **cheap)]
+    assert steps((1, 1), fleet) == [StartDrain("cheap")]
+
+
 def test_a_draining_engine_that_died_is_removed_at_once() -> None:
-    dead = draining("x", ready=False, outstanding=Missing("away"), idle=Missing("away"))
+    dead = draining("x", ready=False, outstanding=Missing("away"), running=Missing("away"))
     assert steps((1, 1), [*PAIR, dead]) == [Remove("x", 10.0, timed_out=False)]
 
 

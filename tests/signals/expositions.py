@@ -12,8 +12,9 @@ def router_text(
     tpots: tuple[float, float] = (0, 0),
     outstanding: Mapping[tuple[str, str], int] | None = None,
     roles: Mapping[str, str] | None = None,
+    **more: float,
 ) -> str:
-    """A router's metrics; histograms as (sum, count), outstanding by (engine, role)."""
+    """A router's metrics; histograms as (sum, count), outstanding by (engine, role), others by their names."""
     lines = ["# HELP pdrouter_requests_admitted_total Client requests accepted"]
     lines += [
         "# TYPE pdrouter_requests_admitted_total counter",
@@ -28,6 +29,7 @@ def router_text(
     for engine, role in (roles or {}).items():
         labels = f'engine="{engine}",role="{role}",state="serving",revision="r1"'
         lines.append(f"pdrouter_engine_info{{{labels}}} 1.0")
+    lines += [f"pdrouter_{name} {value}" for name, value in more.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -36,6 +38,7 @@ def engine_text(
     waiting: float | str = 0,
     kv_usage: float | str | None = 0.0,
     prefix: str = "vllm:",
+    counters: Mapping[str, float] | None = None,
 ) -> str:
     """An engine's metrics among others that nobody asked for."""
     labels = '{engine="0",model_name="tiny"}'
@@ -52,4 +55,5 @@ def engine_text(
             f"# TYPE {prefix}kv_cache_usage_perc gauge",
             f"{prefix}kv_cache_usage_perc{labels} {kv_usage}",
         ]
+    lines += [f"{prefix}{name}{labels} {value}" for name, value in (counters or {}).items()]
     return "\n".join(lines) + "\n"

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdoperator.api import defaults
 from pdoperator.api.values import Missing, Value
 from pdoperator.forecast.demand import Demand
+from pdoperator.planning.observation import SloCounts
 from pdoperator.signals.demand_window import DemandWindow, Interval, RouterCounts
 from pdoperator.signals.router_metrics import Counts
 
@@ -94,10 +96,42 @@ def test_a_router_that_cannot_be_read_makes_the_demand_unknown_and_is_made_up_fo
     routers: Routers,
 ) -> None:
     routers.window.update({}, NOW_S + 10, complete=False)
-    assert routers.window.close(NOW_S + 10, unread="router a: away") == Interval(
-        Missing("router a: away"), Missing("router a: away")
-    )
+    assert routers.window.close(NOW_S + 10, unread="router a: away") == Interval.unknown("router a: away")
     assert routers.interval(NOW_S + 20, a=finished(50)).demand == Value(Demand(2.0, 100.0, 10.0))
+
+
+def test_isl_is_that_of_admitted_requests_where_admission_knows_it(routers: Routers) -> None:
+    admitted = Counts(admitted=30, sized=20, sized_tokens=20 * 900)
+    assert routers.interval(NOW_S + 10, a=finished(10) + finished(5) + admitted).demand == Value(
+        Demand(3.5, 900.0, 10.0)
+    )
+
+
+def test_demand_in_overload_is_what_is_admitted_not_what_finishes(routers: Routers) -> None:
+    overload = finished(10) + Counts(100, 100, 1, 10, 1)
+    assert routers.interval(NOW_S + 10, a=overload).demand == Value(Demand(10.0, 100.0, 10.0))
+
+
+def test_the_spread_of_lengths_comes_from_their_squares(routers: Routers) -> None:
+    lengths = [100] * 50 + [300] * 50
+    counted = finished(11) + Counts(
+        admitted=100,
+        sized=100,
+        sized_tokens=sum(lengths),
+        sized_squares=sum(n**2 for n in lengths),
+    )
+    interval = routers.interval(NOW_S + 10, a=counted)
+    assert isinstance(interval.demand, Value)
+    assert interval.demand.x is not None
+    assert interval.demand.x.isl_cv == pytest.approx(0.5)
+    assert interval.demand.x.osl_cv == defaults.OSL_CV  # too few have finished to tell
+
+
+def test_requests_that_missed_a_target_are_those_judged_less_those_within(routers: Routers) -> None:
+    counted = finished(11) + Counts(judged=8, within_slo=6, ttft_s=4.0, ttfts=8)
+    interval = routers.interval(NOW_S + 10, a=counted)
+    assert interval.slo == Value(SloCounts(ended=8, missed=2))
+    assert interval.ttft_s == Value(0.5)
 
 
 def test_no_request_is_a_demand_of_none_not_a_missing_one(routers: Routers) -> None:

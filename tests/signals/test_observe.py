@@ -11,7 +11,7 @@ from pdoperator.api import names
 from pdoperator.api.names import Pool, Role, State
 from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.forecast.demand import Demand
-from pdoperator.planning.observation import EngineView, Observation
+from pdoperator.planning.observation import EngineView, Observation, Transfers
 from pdoperator.signals import observe as observe_module
 from pdoperator.signals.observe import ServiceScraper
 from pdoperator.signals.pods import PodView
@@ -188,16 +188,74 @@ async def test_without_a_router_nothing_is_known(cluster: Cluster) -> None:
     assert only(seen).outstanding == Missing("no router is ready")
 
 
-async def test_only_draining_engines_are_asked_whether_they_are_idle(cluster: Cluster) -> None:
+async def test_engines_are_asked_at_the_end_of_an_interval_and_in_between_only_while_they_drain(
+    cluster: Cluster,
+) -> None:
     cluster.answers |= {"10.0.1.1": router_text(0), "10.0.2.2": engine_text(running=1)}
+    cluster.answers["10.0.2.1"] = engine_text(running=3, waiting=2, kv_usage=0.5)
     serving, leaving = (await cluster.after(0, engines=(ENGINE, DRAINING))).engines
-    assert isinstance(serving.idle, Missing)
-    assert leaving.idle == Value(False)
+    assert (serving.running, serving.waiting, serving.kv_use) == (Value(3.0), Value(2.0), Value(0.5))
+    serving, leaving = (await cluster.after(1, engines=(ENGINE, DRAINING), end_interval=False)).engines
+    assert isinstance(serving.running, Missing)
+    assert leaving.running == Value(1.0)
     assert cluster.asked == ["http://10.0.1.1:8080/metrics", "http://10.0.2.2:8000/metrics"]
 
 
-async def test_a_draining_engine_that_does_not_answer_is_not_known_to_be_idle(cluster: Cluster) -> None:
-    assert only(await cluster.after(0, engines=(DRAINING,))).idle == Missing("away")
+@pytest.mark.parametrize("answer", [None, "not metrics"])
+async def test_an_engine_that_cannot_be_read_is_not_known_to_have_nothing(
+    cluster: Cluster, answer: str | None
+) -> None:
+    if answer is not None:
+        cluster.answers["10.0.2.2"] = answer
+    view = only(await cluster.after(0, engines=(DRAINING,)))
+    assert all(isinstance(reading, Missing) for reading in (view.running, view.waiting, view.kv_use))
+
+
+async def test_one_engine_without_metrics_blinds_nobody_to_the_others(cluster: Cluster) -> None:
+    """aibrix#617: one pod that could not be read stopped all scaling."""
+    cluster.answers |= {"10.0.1.1": router_text(0), "10.0.2.2": engine_text(running=1)}
+    seen = await cluster.after(0, engines=(ENGINE, DRAINING))
+    assert [isinstance(e.running, Missing) for e in seen.engines] == [True, False]
+    assert seen.unread == ""
+
+
+async def test_kv_kept_for_decode_engines_adds_up_over_routers(cluster: Cluster) -> None:
+    cluster.answers["10.0.1.1"] = router_text(0) + 'pdrouter_kv_exports{engine="e1"} 2\n'
+    cluster.answers["10.0.1.2"] = router_text(0) + 'pdrouter_kv_exports{engine="e1"} 1\n'
+    assert only(await cluster.after(0, routers=(ROUTER, SECOND))).exporting == Value(3)
+
+
+PREFILL = engine_pod("p1", "10.0.3.1", role="prefill")
+
+
+def prefix(hits: float, queries: float, **more: float) -> str:
+    counters = {"prefix_cache_hits_total": hits, "prefix_cache_queries_total": queries}
+    return engine_text(counters=counters | more)
+
+
+async def test_prefix_hits_are_those_of_prefill_engines_over_the_interval(cluster: Cluster) -> None:
+    fleet = (PREFILL, ENGINE)
+    cluster.answers |= {"10.0.1.1": router_text(0, (0, 0), (0, 0)), "10.0.3.1": prefix(900, 1000)}
+    cluster.answers["10.0.2.1"] = prefix(0, 0)
+    await cluster.after(0, engines=fleet)
+    cluster.answers |= {"10.0.1.1": router_text(10, (1000, 10), (100, 10)), "10.0.3.1": prefix(925, 1100)}
+    cluster.answers["10.0.2.1"] = prefix(5000, 5000)
+    seen = await cluster.after(10, engines=fleet)
+    assert isinstance(seen.demand, Value)
+    assert seen.demand.x is not None
+    assert seen.demand.x.prefix_hit == pytest.approx(0.25)
+
+
+async def test_transfers_are_counted_over_the_interval_and_a_restart_from_zero(cluster: Cluster) -> None:
+    cluster.answers |= {"10.0.1.1": router_text(0)}
+    cluster.answers["10.0.2.1"] = prefix(0, 0, nixl_xfer_time_seconds_count=100)
+    assert isinstance((await cluster.after(0)).transfers, Missing)
+    cluster.answers["10.0.2.1"] = prefix(
+        0, 0, nixl_xfer_time_seconds_count=110, nixl_num_failed_transfers_total=2
+    )
+    assert (await cluster.after(10)).transfers == Value(Transfers(done=10, failed=2))
+    cluster.answers["10.0.2.1"] = prefix(0, 0, nixl_xfer_time_seconds_count=3)
+    assert (await cluster.after(10)).transfers == Value(Transfers(done=3))
 
 
 async def test_silence_is_counted_from_the_last_request(cluster: Cluster) -> None:

@@ -32,6 +32,9 @@ FORECAST_WINDOW = 50  # samples; DOPD's planner (SLAPlannerDefaults)
 FORECAST_MIN_SAMPLES = 5  # with fewer DOPD takes the last value
 SCALE_UP_WINDOW_S = 0  # HPA v2
 SCALE_DOWN_WINDOW_S = 300  # HPA v2
+SPREAD_HALF_LIFE_S = 600.0  # spreads of lengths need many requests; they change slowly
+SPREAD_MIN_REQUESTS = 20.0  # with fewer the default spread is the better guess
+STARTUPS_KEPT = 50  # newest start-ups that p50 and p90 are taken of
 IDLE_AFTER_S = 50.0  # DOPD goes back to its minimum after this long without a request
 METRICS_MAX_AGE_S = 60.0  # older readings do not justify a change
 # An engine's start until it has been measured: pulls, loads and compiles take 2 to 8 minutes (llm-d-autoscaling#1071).

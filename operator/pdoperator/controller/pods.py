@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pdoperator.api import names
 from pdoperator.api.names import Component
 from pdoperator.api.reasons import Reason
+from pdoperator.api.units import epoch_s
 from pdoperator.cluster.kube import Object
 
 # Waiting reasons that a pod does not leave by itself.
@@ -42,6 +43,28 @@ def of_component(pods: list[Object], component: Component) -> list[Object]:
 def is_ready(pod: Object) -> bool:
     """The kubelet's Ready condition."""
     return _condition(pod, "Ready") == "True"
+
+
+def since_s(pod: Object, condition: str) -> float | None:
+    """Since when a condition is True, in seconds since the epoch; None while it is not, or where nobody says."""
+    for each in pod.get("status", {}).get("conditions", []):
+        if each["type"] == condition and each["status"] == "True" and each.get("lastTransitionTime"):
+            return epoch_s(each["lastTransitionTime"])
+    return None
+
+
+def started_s(pod: Object) -> float | None:
+    """When the engine's or router's container last started to run; None while it does not run."""
+    for container in pod.get("status", {}).get("containerStatuses", []):
+        if container["name"] in (names.ENGINE_CONTAINER, names.ROUTER_CONTAINER):
+            at = container.get("state", {}).get("running", {}).get("startedAt")
+            return epoch_s(at) if at else None
+    return None
+
+
+def restarts(pod: Object) -> int:
+    """How often its containers had to be started anew."""
+    return sum(int(c.get("restartCount", 0)) for c in pod.get("status", {}).get("containerStatuses", []))
 
 
 def is_deleting(pod: Object) -> bool:

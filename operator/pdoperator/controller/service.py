@@ -362,4 +362,10 @@ def _view(pod: Object) -> PodView:
         ready=pods.is_ready(pod),
         deleting=pods.is_deleting(pod),
         created_s=epoch_s(metadata["creationTimestamp"]),
+        uid=metadata.get("uid", ""),
+        node=pod.get("spec", {}).get("nodeName", ""),
+        scheduled_s=pods.since_s(pod, "PodScheduled"),
+        started_s=pods.started_s(pod),
+        ready_s=pods.since_s(pod, "Ready"),
+        restarts=pods.restarts(pod),
     )

@@ -26,19 +26,36 @@ class EngineView:
     created_s: float
     outstanding: Value[PerRole[int]] | Missing
     routed_role: Role | None = None  # the role under which every router has it; None: none, or they differ
-    idle: Value[bool] | Missing = _NOT_SCRAPED  # the engine runs, queues and exports nothing
     flip_started_s: float | None = None
     drain_started_s: float | None = None
     removing: bool = False  # marked as the victim of its ReplicaSet (pod-deletion-cost)
     running: Value[float] | Missing = _NOT_SCRAPED  # requests in the engine's batch
     waiting: Value[float] | Missing = _NOT_SCRAPED  # requests in the engine's queue
     kv_use: Value[float] | Missing = _NOT_SCRAPED  # share of the KV cache in use, 0 to 1
+    exporting: Value[int] | Missing = (
+        _NOT_SCRAPED  # finished prefills whose KV no decode engine has taken yet
+    )
     scheduled: bool = True  # a node has been found for it
+    node: str = ""  # the node it runs on; empty until one has been found
+    ready_s: float | None = None  # when it last became ready
 
     @property
     def usable(self) -> bool:
         """It serves now."""
         return self.ready and not self.deleting and self.state is not State.DRAINING
+
+
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """KV transfers over the last interval, as the engines count them.
+
+    `expired`: KV kept in vain until its lease ran out; `late`: fetched after that, which can give wrong tokens.
+    """
+
+    done: int = 0
+    failed: int = 0
+    expired: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +78,5 @@ class Observation:
     ttft_s: Value[float] | Missing = _NOT_MEASURED  # mean time to first token over the last interval
     slo: Value[SloCounts] | Missing = _NOT_MEASURED
     startup_p90_s: Value[float] | Missing = _NOT_MEASURED  # pod created to ready, measured pod by pod
+    transfers: Value[Transfers] | Missing = _NOT_MEASURED
+    unread: str = ""  # which router that serves could not be read, and why; empty: all were

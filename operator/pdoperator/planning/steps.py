@@ -42,17 +42,19 @@ def next_steps(
     replicas_by_pool: Mapping[str, int],
     now_s: float,
     limits: Limits | None = None,
+    lease_s: float = defaults.KV_LEASE_S,
 ) -> list[Step]:
     """The steps to take now, in order; [] when the fleet is the target. Call it again after they were taken.
 
     `replicas_by_pool` holds spec.replicas of the Deployments that exist, by pool name: one shared pool, or one per
     role. With `limits`, a dedicated pool grows only as far as the GPU budget has room beside what still drains.
+    `lease_s` is how long an engine keeps KV that no decode engine has fetched.
     """
     engines = tuple(engines)
     pools = [_pool_view(Pool(name), target, engines, replicas) for name, replicas in replicas_by_pool.items()]
     steps: list[Step] = []
     for view in pools:
-        steps += _shrink(view, target, now_s)
+        steps += _shrink(view, target, now_s, lease_s)
     steps += _grow(pools, limits)
     stopping = {step.engine for step in steps if isinstance(step, StartDrain | Remove)}
     # Marked, yet spared: its ReplicaSet took another. Left marked it would go in the place of a later victim.
@@ -79,11 +81,11 @@ def _pool_view(pool: Pool, target: PerRole[int], engines: Sequence[EngineView], 
     )
 
 
-def _shrink(view: _PoolView, target: PerRole[int], now_s: float) -> list[Step]:
+def _shrink(view: _PoolView, target: PerRole[int], now_s: float, lease_s: float) -> list[Step]:
     """Removals of what has drained, then drains of what is too many."""
     steps: list[Step] = []
     if view.excess >= 0:
-        steps += [step for engine in view.draining for step in _go_on_draining(engine, view, now_s)]
+        steps += [step for engine in view.draining for step in _go_on_draining(engine, view, now_s, lease_s)]
     if view.excess <= 0:
         return steps
     # Replicas that have no pod yet go first: there is nothing to drain.
@@ -96,11 +98,11 @@ def _shrink(view: _PoolView, target: PerRole[int], now_s: float) -> list[Step]:
     return steps
 
 
-def _go_on_draining(engine: EngineView, view: _PoolView, now_s: float) -> list[Step]:
+def _go_on_draining(engine: EngineView, view: _PoolView, now_s: float, lease_s: float) -> list[Step]:
     if engine.drain_started_s is None:  # the label is there, the time is not: begin again
         return [StartDrain(engine.name)]
     taken_s = now_s - engine.drain_started_s
-    if drain_timed_out(engine, now_s):
+    if drain_timed_out(engine, now_s, lease_s):
         return [Remove(engine.name, taken_s, timed_out=True)]
     if not engine.ready:
         return [Remove(engine.name, taken_s, timed_out=False)]
@@ -108,7 +110,9 @@ def _go_on_draining(engine: EngineView, view: _PoolView, now_s: float) -> list[S
     # others are ready and of its own revision. Past the time-out a pod that serves nothing may go instead.
     others = (*view.live, *view.draining)
     certain = all(other.ready and other.revision == engine.revision for other in others)
-    return [Remove(engine.name, taken_s, timed_out=False)] if certain and drained(engine, now_s) else []
+    return (
+        [Remove(engine.name, taken_s, timed_out=False)] if certain and drained(engine, now_s, lease_s) else []
+    )
 
 
 def _grow(pools: Sequence[_PoolView], limits: Limits | None) -> list[Step]:

@@ -2,62 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import aiohttp
 
 from pdoperator.api import names
 from pdoperator.api.names import Role, State
 from pdoperator.api.values import Missing, PerRole, Value
+from pdoperator.forecast.demand import Demand
 from pdoperator.planning.observation import EngineView, Observation
-from pdoperator.signals import engine_metrics
 from pdoperator.signals.demand_window import DemandWindow, Interval, RouterCounts
+from pdoperator.signals.engine_metrics import EngineReading, read_engine
+from pdoperator.signals.engine_window import EngineInterval, EngineWindow
 from pdoperator.signals.pods import PodView
 from pdoperator.signals.router_metrics import RouterReading, read_router
 from pdoperator.signals.scrape import metrics_url, scrape_all
+from pdoperator.signals.startup import StartUps
 
-_BETWEEN = Missing("the interval has not ended")
+R = TypeVar("R")
+
+_BETWEEN = "the interval has not ended"
+_NOT_SCRAPED = Missing("scraped at decisions and while it drains")
 
 
 class ServiceScraper:
-    """Scrapes the pods of one service; keeps the routers' previous counters. One call at a time."""
+    """Scrapes the pods of one service; keeps the previous counters. One call at a time."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
         self._window = DemandWindow()
+        self._engines = EngineWindow()
         self._busy_s: float | None = None  # when the service was last not known to be idle
+        self.startups = StartUps()
 
     async def observe(
         self, engines: Sequence[PodView], routers: Sequence[PodView], now_s: float, *, end_interval: bool
     ) -> Observation:
-        """What is known at `now_s`. `end_interval`: demand is that since the last call with it; else it is Missing.
+        """What is known at `now_s`. `end_interval`: what came is counted since the last call with it; else Missing.
 
-        Routers are read every time, engines only while they drain. Never raises for a pod: what cannot be read is
-        Missing.
+        Routers are read every time, engines at the end of an interval and while they drain. Never raises for a pod:
+        what cannot be read is Missing.
         """
         router_urls = {pod.name: metrics_url(pod.ip, names.ROUTER_PORT) for pod in routers if pod.ip}
-        engine_urls = {pod.name: metrics_url(pod.ip, names.ENGINE_PORT) for pod in engines if _leaving(pod)}
+        asked = [pod for pod in engines if _leaving(pod) or (end_interval and _running(pod))]
+        engine_urls = {pod.name: metrics_url(pod.ip, names.ENGINE_PORT) for pod in asked}
         texts = await scrape_all(self._session, router_urls | engine_urls)
-        readings = {name: _reading(texts[name]) for name in router_urls}
-        table = _RoutingTable(routers, readings)
-        interval = self._interval(routers, table, now_s, end_interval)
+        table = _RoutingTable(routers, {name: _read(read_router, texts[name]) for name in router_urls})
+        readings = {name: _read(read_engine, texts[name]) for name in engine_urls}
+        came = self._came(routers, table, now_s, end_interval)
+        over_engines = self._over_engines(engines, readings, now_s) if end_interval else EngineInterval()
         return Observation(
             at_s=now_s,
-            engines=tuple(_engine(pod, table, texts.get(pod.name)) for pod in engines),
-            demand=interval.demand,
-            tpot_s=interval.tpot_s,
+            engines=tuple(_engine(pod, table, readings.get(pod.name, _NOT_SCRAPED)) for pod in engines),
+            demand=_with_hits(came, over_engines),
+            tpot_s=came.tpot_s,
             idle_for_s=now_s - (now_s if self._busy_s is None else self._busy_s),
+            ttft_s=came.ttft_s,
+            slo=came.slo,
+            startup_p90_s=self.startups.quantile(0.9),
+            transfers=over_engines.transfers,
+            unread=table.unread,
         )
 
-    def _interval(
-        self, routers: Sequence[PodView], table: _RoutingTable, now_s: float, end: bool
-    ) -> Interval:
+    def _came(self, routers: Sequence[PodView], table: _RoutingTable, now_s: float, end: bool) -> Interval:
         created = {pod.name: pod.created_s for pod in routers}
         read = {name: RouterCounts(created[name], reading.counts) for name, reading in table.read.items()}
         came = self._window.update(read, now_s, complete=not table.unread)
         if came is not False or table.any_outstanding:
             self._busy_s = now_s
-        return self._window.close(now_s, table.unread) if end else Interval(_BETWEEN, _BETWEEN)
+        return self._window.close(now_s, table.unread) if end else Interval.unknown(_BETWEEN)
+
+    def _over_engines(
+        self, engines: Sequence[PodView], readings: Mapping[str, EngineReading | Missing], now_s: float
+    ) -> EngineInterval:
+        counts = {name: r.counts for name, r in readings.items() if isinstance(r, EngineReading)}
+        self.startups.see(engines, {name: c.transfers for name, c in counts.items()}, now_s)
+        prefilling = {pod.name for pod in engines if pod.role is Role.PREFILL and pod.name in counts}
+        return self._engines.close(counts, prefilling, now_s)
+
+
+def _with_hits(came: Interval, engines: EngineInterval) -> Value[Demand | None] | Missing:
+    """The demand with its prefix hits. Not known they count as none, which asks for more prefill, never less."""
+    demand, hits = came.demand, engines.prefix_hit
+    if isinstance(demand, Missing) or demand.x is None or isinstance(hits, Missing):
+        return demand
+    return Value(replace(demand.x, prefix_hit=hits.x), demand.age_s)
 
 
 class _RoutingTable:
@@ -89,6 +120,12 @@ class _RoutingTable:
         counts = [r.outstanding[engine] for r in self.read.values() if engine in r.outstanding]
         return Value(PerRole(sum(c.prefill for c in counts), sum(c.decode for c in counts)))
 
+    def exporting(self, engine: str) -> Value[int] | Missing:
+        """Prefills whose KV the engine keeps for any router."""
+        if self.unread:
+            return Missing(self.unread)
+        return Value(sum(r.exports.get(engine, 0) for r in self.read.values()))
+
     def role(self, engine: str) -> Role | None:
         """The role under which every serving router has the engine."""
         if self.unread:
@@ -101,21 +138,30 @@ def _leaving(pod: PodView) -> bool:
     return bool(pod.ip) and pod.state is State.DRAINING and not pod.deleting
 
 
-def _reading(text: Value[str] | Missing) -> RouterReading | Missing:
+def _running(pod: PodView) -> bool:
+    return bool(pod.ip) and pod.ready and not pod.deleting
+
+
+def _read(parse: Callable[[str], R], text: Value[str] | Missing) -> R | Missing:
     if isinstance(text, Missing):
         return text
     try:
-        return read_router(text.x)
+        return parse(text.x)
     except ValueError as failure:
         return Missing(str(failure))
 
 
-def _engine(pod: PodView, table: _RoutingTable, text: Value[str] | Missing | None) -> EngineView:
-    idle: Value[bool] | Missing
-    if text is None:
-        idle = Missing("scraped only while it drains")
-    else:
-        idle = text if isinstance(text, Missing) else engine_metrics.idle(text.x)
+def _queues(
+    reading: EngineReading | Missing,
+) -> tuple[Value[float] | Missing, Value[float] | Missing, Value[float] | Missing]:
+    """Running, waiting and KV use."""
+    if isinstance(reading, Missing):
+        return reading, reading, reading
+    return Value(reading.running), Value(reading.waiting), reading.kv_use
+
+
+def _engine(pod: PodView, table: _RoutingTable, reading: EngineReading | Missing) -> EngineView:
+    running, waiting, kv_use = _queues(reading)
     return EngineView(
         name=pod.name,
         pool=pod.pool,
@@ -127,8 +173,14 @@ def _engine(pod: PodView, table: _RoutingTable, text: Value[str] | Missing | Non
         created_s=pod.created_s,
         outstanding=table.outstanding(pod.name),
         routed_role=table.role(pod.name),
-        idle=idle,
         flip_started_s=pod.time_s(names.ANNOTATION_FLIP_STARTED),
         drain_started_s=pod.time_s(names.ANNOTATION_DRAIN_STARTED),
         removing=pod.removing,
+        running=running,
+        waiting=waiting,
+        kv_use=kv_use,
+        exporting=table.exporting(pod.name),
+        scheduled=pod.scheduled_s is not None,
+        node=pod.node,
+        ready_s=pod.ready_s if pod.ready else None,
     )

@@ -12,7 +12,10 @@ from pdoperator.api.units import epoch_s
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """A pod of a service. `ready` is its Ready condition, `deleting` that it has a deletionTimestamp."""
+    """A pod of a service. `ready` is its Ready condition, `deleting` that it has a deletionTimestamp.
+
+    Times are seconds since the epoch, None for what has not happened: placed on a node, container started, ready.
+    """
 
     name: str
     ip: str  # empty while it has none
@@ -21,6 +24,12 @@ class PodView:
     created_s: float
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    uid: str = ""
+    node: str = ""
+    scheduled_s: float | None = None
+    started_s: float | None = None
+    ready_s: float | None = None
+    restarts: int = 0  # of its containers
 
     @property
     def role(self) -> Role:

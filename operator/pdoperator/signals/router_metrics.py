@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from pdoperator.api.names import Role
 from pdoperator.api.values import SERVING_ROLES, PerRole
+from pdoperator.signals.counters import Counters
 from pdoperator.signals.exposition import Series, read_series, total
 
 _ADMITTED = "pdrouter_requests_admitted_total"
-_INPUT = "pdrouter_request_input_tokens"
-_OUTPUT = "pdrouter_request_output_tokens"
-_TPOT = "pdrouter_tpot_seconds"
 _OUTSTANDING = "pdrouter_outstanding_requests"
+_EXPORTS = "pdrouter_kv_exports"
 _ENGINE_INFO = "pdrouter_engine_info"
-
-_WANTED = frozenset(
-    {_ADMITTED, _OUTSTANDING, _ENGINE_INFO}
-    | {f"{name}_{part}" for name in (_INPUT, _OUTPUT, _TPOT) for part in ("sum", "count")}
-)
+# The router's counters by our names.
+_COUNTERS = {
+    "admitted": _ADMITTED,
+    "input_tokens": "pdrouter_request_input_tokens_sum",
+    "inputs": "pdrouter_request_input_tokens_count",
+    "output_tokens": "pdrouter_request_output_tokens_sum",
+    "outputs": "pdrouter_request_output_tokens_count",
+    "tpot_s": "pdrouter_tpot_seconds_sum",
+    "tpots": "pdrouter_tpot_seconds_count",
+    "ttft_s": "pdrouter_ttft_seconds_sum",
+    "ttfts": "pdrouter_ttft_seconds_count",
+    "sized": "pdrouter_admitted_sized_total",
+    "sized_tokens": "pdrouter_admitted_input_tokens_total",
+    "sized_squares": "pdrouter_admitted_input_tokens_squared_total",
+    "output_squares": "pdrouter_output_tokens_squared_total",
+    "judged": "pdrouter_requests_judged_total",
+    "within_slo": "pdrouter_requests_within_slo_total",
+}
+ROUTER_SERIES = frozenset({_OUTSTANDING, _EXPORTS, _ENGINE_INFO, *_COUNTERS.values()})
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """A router's counters: since it started, or over an interval."""
+class Counts(Counters):
+    """A router's counters: since it started, or over an interval. `sized`: admitted with known or estimated length."""
 
     admitted: float = 0.0
     input_tokens: float = 0.0
@@ -34,51 +47,42 @@ class Counts:
     outputs: float = 0.0
     tpot_s: float = 0.0
     tpots: float = 0.0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
-
-    def __sub__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(Counts)))
-
-    @property
-    def falls(self) -> bool:
-        """Whether any of them is negative: as a difference, the router has restarted in between."""
-        return any(getattr(self, f.name) < 0 for f in fields(Counts))
+    ttft_s: float = 0.0
+    ttfts: float = 0.0
+    sized: float = 0.0
+    sized_tokens: float = 0.0
+    sized_squares: float = 0.0
+    output_squares: float = 0.0
+    judged: float = 0.0
+    within_slo: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class RouterReading:
-    """One scrape of one router. An engine that is not in `outstanding` has nothing from this router."""
+    """One scrape of one router. An engine that is not in `outstanding` or `exports` has nothing from this router."""
 
     counts: Counts
     outstanding: Mapping[str, PerRole[int]]
+    exports: Mapping[str, int]
     roles: Mapping[str, Role]
 
 
 def read_router(text: str) -> RouterReading:
     """The reading in a router's exposition. Raises ValueError when it is not one."""
-    series = read_series(text, _WANTED)
+    series = read_series(text, ROUTER_SERIES)
     admitted = total(series, _ADMITTED)
     if admitted is None:
         raise ValueError(f"no {_ADMITTED} in the metrics: not a router's")
     if not all(math.isfinite(sample.value) for samples in series.values() for sample in samples):
         raise ValueError("a metric of the router is no finite number")
 
-    def count(name: str) -> float:
-        return total(series, name) or 0.0  # a histogram without an observation may not be there yet
-
-    counts = Counts(
-        admitted=admitted,
-        input_tokens=count(f"{_INPUT}_sum"),
-        inputs=count(f"{_INPUT}_count"),
-        output_tokens=count(f"{_OUTPUT}_sum"),
-        outputs=count(f"{_OUTPUT}_count"),
-        tpot_s=count(f"{_TPOT}_sum"),
-        tpots=count(f"{_TPOT}_count"),
-    )
+    # A histogram without an observation may not be there yet.
+    counts = Counts(*(total(series, name) or 0.0 for name in _COUNTERS.values()))
     return RouterReading(
-        counts, _outstanding(series.get(_OUTSTANDING, [])), _roles(series.get(_ENGINE_INFO, []))
+        counts,
+        _outstanding(series.get(_OUTSTANDING, [])),
+        {sample.labels.get("engine", ""): int(sample.value) for sample in series.get(_EXPORTS, [])},
+        _roles(series.get(_ENGINE_INFO, [])),
     )
 
 
