@@ -47,14 +47,19 @@ def written(path: Path, text: str, packed: bool = False) -> Path:
 def test_c1_our_csv_is_read_with_more_columns_in_any_order(
     tmp_path: Path, packed: bool, line_end: str
 ) -> None:
-    text = 'client,output_tokens,arrival_s,input_tokens\na,7,3.5,100\n\n"b,c",8,4.25,200\n'
+    text = 'client,output_tokens,arrival_s,input_tokens\na,7,0.5,100\n\n"b,c",8,4.25,200\n'
     trace = load(written(tmp_path / "mine.csv.gz", text.replace("\n", line_end), packed))
     assert trace.name == "mine"
-    assert trace.arrival_s.tolist() == [0.0, 0.75]
+    assert trace.arrival_s.tolist() == [0.5, 4.25]
     assert trace.input_tokens.tolist() == [100, 200]
     assert trace.output_tokens.tolist() == [7, 8]
     assert trace.cached_tokens.tolist() == [0, 0]
-    assert (len(trace), trace.span_s) == (2, 0.75)
+    assert (len(trace), trace.span_s) == (2, 4.25)
+
+
+def test_the_time_of_a_wall_clock_is_no_quiet_beginning(tmp_path: Path) -> None:
+    trace = load(written(tmp_path / "a.csv", HEADER + "1700000000.5,1,1\n1700000002,1,1\n"))
+    assert trace.arrival_s.tolist() == [0, 1.5]
 
 
 def test_c1_hit_blocks_of_512_tokens_become_cached_tokens_up_to_the_prompt(tmp_path: Path) -> None:

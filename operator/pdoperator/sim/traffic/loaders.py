@@ -5,7 +5,7 @@
 - BurstGPT's CSV: `Timestamp,…,Request tokens,Response tokens,…`; rows with 0 response tokens are failures and dropped
 - Mooncake's JSON lines: `timestamp` (ms), `input_length`, `output_length`, `hash_ids`
 
-All of them plain or gzip. Arrivals count from the first request.
+All of them plain or gzip. Arrivals of ours count from where the file begins, all others from the first request.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ COLUMN_NAMES = ("the arrival", "input tokens", "output tokens", "cached tokens")
 
 
 @dataclass(frozen=True, slots=True)
-class CsvForm:
-    """The columns of one kind of CSV file."""
+class Form:
+    """The fields of one kind of file."""
 
     arrival: str
     input: str
@@ -54,13 +54,11 @@ class CsvForm:
         return (self.arrival, self.input, self.output)
 
 
-OURS = CsvForm("arrival_s", "input_tokens", "output_tokens")
-AZURE = CsvForm("TIMESTAMP", "ContextTokens", "GeneratedTokens", dates=True)
-BURSTGPT = CsvForm("Timestamp", "Request tokens", "Response tokens", drop_without_output=True, clock_s=1.0)
+OURS = Form("arrival_s", "input_tokens", "output_tokens")
+AZURE = Form("TIMESTAMP", "ContextTokens", "GeneratedTokens", dates=True)
+BURSTGPT = Form("Timestamp", "Request tokens", "Response tokens", drop_without_output=True, clock_s=1.0)
+MOONCAKE = Form("timestamp", "input_length", "output_length", clock_s=3.0)
 HIT_BLOCKS = "prefix_hit_blocks_inf"
-
-# Mooncake's clock ticks about every 3 s.
-MOONCAKE_CLOCK_S = 3.0
 
 
 def load(path: str | Path, memory_bytes: float | None = None) -> Trace:
@@ -71,24 +69,24 @@ def load(path: str | Path, memory_bytes: float | None = None) -> Trace:
     path = Path(path)
     head, line = first_line(path)
     if head.startswith("{"):
-        rows = _mooncake_rows(path)
-        clock_s = MOONCAKE_CLOCK_S
+        form, rows = MOONCAKE, _mooncake_rows(path)
     else:
         header = next(csv.reader([head], skipinitialspace=True))
         form = _form(path, line, header)
         rows = _csv_rows(path, line, header, form)
-        clock_s = form.clock_s
     columns = _joined(path, rows, free_bytes() if memory_bytes is None else memory_bytes)
-    arrival_s = columns[ARRIVAL] - columns[ARRIVAL][0]
+    arrival_s = columns[ARRIVAL]
+    first_s, last_s = arrival_s[0], arrival_s[-1]
+    # A first arrival that is later than the whole trace is long is no quiet beginning but the time of a wall clock.
+    if form is not OURS or first_s > last_s - first_s:
+        arrival_s = arrival_s - first_s
     tokens = [columns[i].astype(np.int32) for i in (INPUT, OUTPUT, CACHED)]
-    return Trace(_name(path), spread(arrival_s, clock_s) if clock_s else arrival_s, *tokens)
+    return Trace(
+        path.name.split(".")[0], spread(arrival_s, form.clock_s) if form.clock_s else arrival_s, *tokens
+    )
 
 
-def _name(path: Path) -> str:
-    return path.name.split(".")[0]
-
-
-def _form(path: Path, line: int, header: list[str]) -> CsvForm:
+def _form(path: Path, line: int, header: list[str]) -> Form:
     for form in (OURS, AZURE, BURSTGPT):
         if set(form.columns) <= set(header):
             return form
@@ -121,7 +119,7 @@ def _joined(path: Path, parts: Iterable[Rows], memory_bytes: float) -> tuple[NDA
     return tuple(np.concatenate([rows[:, i] for rows in kept]) for i in range(4))
 
 
-def _csv_rows(path: Path, header_line: int, header: list[str], form: CsvForm) -> Iterator[Rows]:
+def _csv_rows(path: Path, header_line: int, header: list[str], form: Form) -> Iterator[Rows]:
     names = [*form.columns, *([HIT_BLOCKS] if form is OURS and HIT_BLOCKS in header else [])]
     columns = [header.index(name) for name in names]
     epoch: np.datetime64 | None = None
@@ -146,7 +144,7 @@ def _csv_rows(path: Path, header_line: int, header: list[str], form: CsvForm) ->
         yield rows[~failed]
 
 
-def _table(path: Path, block: Block, columns: list[int], form: CsvForm) -> NDArray[np.void]:
+def _table(path: Path, block: Block, columns: list[int], form: Form) -> NDArray[np.void]:
     kinds = ["S40" if form.dates else "f8", *["f8"] * (len(columns) - 1)]
     dtype = np.dtype([(f"f{i}", kind) for i, kind in enumerate(kinds)])
     try:

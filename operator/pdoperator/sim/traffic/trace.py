@@ -73,6 +73,21 @@ class Trace:
     def __len__(self) -> int:
         return len(self.arrival_s)
 
+    def at(self, arrival_s: Seconds, name: str) -> Trace:
+        """The same requests at other times."""
+        return Trace(name, arrival_s, self.input_tokens, self.output_tokens, self.cached_tokens)
+
+    def part(self, first: int, end: int, from_s: float, name: str) -> Trace:
+        """Requests `first` to `end`, the latter excluded, arrivals counted from `from_s`."""
+        part = slice(first, end)
+        return Trace(
+            name,
+            self.arrival_s[part] - from_s,
+            self.input_tokens[part],
+            self.output_tokens[part],
+            self.cached_tokens[part],
+        )
+
     @property
     def span_s(self) -> float:
         """Seconds from the beginning of the trace to the last arrival."""

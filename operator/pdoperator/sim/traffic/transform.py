@@ -1,0 +1,118 @@
+"""Traces made of traces: faster, slower, cut, joined. Seeds go in; the same seed gives the same trace."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from pdoperator.sim.traffic.trace import Seconds, Trace
+
+# A copied request comes up to half of it earlier or later than the one it copies.
+JITTER_S = 1.0
+# A copied request has the lengths of one of this many neighbours of the one it copies.
+NEIGHBOURS = 50
+
+
+def scaled(trace: Trace, factor: float, seed: int) -> Trace:
+    """The same traffic of `factor` times as many users, over the same time. Raises ValueError unless it is positive.
+
+    Above 1 whole copies and a thinned one are laid over the trace, below 1 it is thinned; the number of requests is
+    exact to one. A copied request is moved by up to half a second and takes input, output and cached tokens together
+    from a near one. Kept: how the rate and the lengths move relative to their means at every scale above a second
+    (bursts become `factor` times as high, as of users that act on the same cause), and the joint distribution of
+    lengths. Not kept: burstiness below a second, which copies fill and thinning makes more like Poisson's, and the
+    smoothing that many independent sources would bring.
+    """
+    if not (math.isfinite(factor) and factor > 0):
+        raise ValueError(f"a trace is scaled by a positive factor, got {factor}")
+    rng = np.random.default_rng(seed)
+    whole = int(factor)
+    thinned = np.sort(rng.choice(len(trace), round((factor - whole) * len(trace)), replace=False))
+    if whole == 0:
+        kept, copied = thinned, thinned[:0]
+    else:
+        kept = np.arange(len(trace))
+        copied = np.concatenate([*[kept] * (whole - 1), thinned])
+    if not len(kept):
+        raise ValueError(
+            f"nothing is left of the {len(trace)} requests of {trace.name} at a factor of {factor:g}"
+        )
+    copied_s = trace.arrival_s[copied] + rng.uniform(-JITTER_S / 2, JITTER_S / 2, len(copied))
+    arrival_s = np.concatenate([trace.arrival_s[kept], _reflected(copied_s, trace.span_s)])
+    near = copied + rng.integers(-(NEIGHBOURS // 2), NEIGHBOURS // 2 + 1, len(copied))
+    order = np.argsort(arrival_s, kind="stable")
+    like = np.concatenate([kept, np.clip(near, 0, len(trace) - 1)])[order]
+    return Trace(
+        f"{trace.name}x{factor:g}",
+        arrival_s[order],
+        trace.input_tokens[like],
+        trace.output_tokens[like],
+        trace.cached_tokens[like],
+    )
+
+
+def compressed(trace: Trace, factor: float) -> Trace:
+    """The same requests in 1/factor of the time: rates are `factor` times as high, bursts as many times shorter.
+
+    Raises ValueError unless the factor is positive.
+    """
+    if not (math.isfinite(factor) and factor > 0):
+        raise ValueError(f"a trace is compressed by a positive factor, got {factor}")
+    return trace.at(trace.arrival_s / factor, f"{trace.name}/{factor:g}")
+
+
+def window(trace: Trace, from_s: float, to_s: float) -> Trace:
+    """The requests with from_s <= arrival < to_s, arrivals counted from `from_s`. Raises ValueError when none is."""
+    first, end = np.searchsorted(trace.arrival_s, [from_s, to_s])
+    if end <= first:
+        raise ValueError(f"trace {trace.name} has no request from {from_s:g} to {to_s:g} s")
+    return trace.part(first, end, from_s, f"{trace.name}[{from_s:g}:{to_s:g}]")
+
+
+def concatenated(traces: Sequence[Trace]) -> Trace:
+    """One trace after the other, a mean inter-arrival time between them. Raises ValueError when there are none."""
+    parts, end_s = [], 0.0
+    for trace in traces:
+        parts.append(trace.at(trace.arrival_s + end_s, trace.name))
+        end_s += trace.span_s * (1 + 1 / len(trace))
+    return joined("+".join(trace.name for trace in traces), parts)
+
+
+def alternated(traces: Sequence[Trace], period_s: float) -> Trace:
+    """`period_s` of the first trace, of the second and so on, then the next `period_s` of each, to their ends.
+
+    Every request is kept; a trace that has ended is left out of the turns. Raises ValueError.
+    """
+    if not period_s > 0:
+        raise ValueError(f"traces alternate in a period above 0 s, got {period_s}")
+    parts, now_s = [], 0.0
+    for turn in range(math.floor(max(trace.span_s for trace in traces) / period_s) + 1):
+        for trace in traces:
+            if turn * period_s <= trace.span_s:
+                first, end = np.searchsorted(trace.arrival_s, [turn * period_s, (turn + 1) * period_s])
+                if end > first:
+                    parts.append(trace.part(first, end, turn * period_s - now_s, trace.name))
+                now_s += period_s
+    return joined("|".join(trace.name for trace in traces), parts)
+
+
+def _reflected(arrival_s: Seconds, span_s: float) -> Seconds:
+    """Arrivals that were moved out of 0 to span, back into it."""
+    inside = np.abs(arrival_s)
+    reflected: Seconds = np.clip(np.where(inside > span_s, 2 * span_s - inside, inside), 0, span_s)
+    return reflected
+
+
+def joined(name: str, parts: Sequence[Trace]) -> Trace:
+    """Traces that follow each other, as one. Raises ValueError when there are none."""
+    if not parts:
+        raise ValueError("no traces to join")
+    return Trace(
+        name,
+        np.concatenate([part.arrival_s for part in parts]),
+        np.concatenate([part.input_tokens for part in parts]),
+        np.concatenate([part.output_tokens for part in parts]),
+        np.concatenate([part.cached_tokens for part in parts]),
+    )
