@@ -18,8 +18,8 @@ POISSON = 1.0  # the shape of exponential inter-arrival times
 # distributed with this shape, a CV of 2, and lengths follow Zipf's law with this exponent.
 BURSTGPT_SHAPE = 0.25
 BURSTGPT_ZIPF = 1.1
-# With it Zipf's mean is 356 tokens; DOPD's replays have 348 to 361. (Their output follows from the requests in flight by
-# Little's law, some 300 to 400: inferred.)
+# With it Zipf's mean is 356 tokens; DOPD's replays have 348 to 361. (Their output follows by Little's law from the
+# requests in flight, some 300 to 400: inferred.)
 BURSTGPT_LONGEST = 4700
 LONGEST = 1 << 20  # tokens; beyond every model's context
 GRID_S = 0.1  # arrivals are spread evenly within it where the rate changes
