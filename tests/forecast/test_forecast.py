@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from statsforecast import models
 
-from pdoperator.api.spec import ForecastModel
+from pdoperator.api.autoscaling import ForecastModel
 from pdoperator.forecast import auto_arima
 from pdoperator.forecast.demand import Demand, DemandHistory, Sample
 from pdoperator.forecast.forecast import forecast

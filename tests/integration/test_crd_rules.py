@@ -129,6 +129,34 @@ OUT_OF_BOUNDS: list[tuple[str, Tree]] = [
         "spec.autoscaling.behavior.scaleUp.stabilizationWindowSeconds",
         {"autoscaling": {"behavior": {"scaleUp": {"stabilizationWindowSeconds": -1}}}},
     ),
+    (
+        "spec.autoscaling.behavior.scaleDown.policies",
+        {"autoscaling": {"behavior": {"scaleDown": {"policies": []}}}},
+    ),
+    (
+        "spec.autoscaling.behavior.scaleUp.policies[0].type",
+        {
+            "autoscaling": {
+                "behavior": {"scaleUp": {"policies": [{"type": "Engines", "value": 1, "periodSeconds": 15}]}}
+            }
+        },
+    ),
+    (
+        "spec.autoscaling.behavior.scaleUp.policies[0].periodSeconds",
+        {
+            "autoscaling": {
+                "behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 1801}]}}
+            }
+        },
+    ),
+    (
+        "spec.autoscaling.behavior.scaleDown.selectPolicy",
+        {"autoscaling": {"behavior": {"scaleDown": {"selectPolicy": "Most"}}}},
+    ),
+    (
+        "spec.autoscaling.behavior.scaleDown.tolerance",
+        {"autoscaling": {"behavior": {"scaleDown": {"tolerance": -0.1}}}},
+    ),
 ]
 
 

@@ -19,7 +19,9 @@ from pdoperator.planning.settings import PlanSettings
 from planning.fleet import NOW_S, engine, no_history, observation, settings
 
 LOAD = Demand(3.0, 512, 64)
-NO_DELAY = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}
+AT_ONCE = {"policies": [{"type": "Pods", "value": 1000, "periodSeconds": 1}]}
+UP_AT_ONCE = {"behavior": {"scaleUp": AT_ONCE}}
+NO_DELAY = {"behavior": {"scaleUp": AT_ONCE, "scaleDown": {"stabilizationWindowSeconds": 0}}}
 LAST_VALUE = {"forecast": {"model": "LastValue"}}
 WIDE = {"minReplicas": 1, "maxReplicas": 100}
 
@@ -111,7 +113,7 @@ def test_no_request_ever_is_a_load_of_nothing_not_an_unknown_one() -> None:
 
 
 def test_a_lower_need_waits_for_the_scale_down_window() -> None:
-    plan = settings(prefill=WIDE, decode=WIDE, autoscaling=LAST_VALUE)
+    plan = settings(prefill=WIDE, decode=WIDE, autoscaling=LAST_VALUE | UP_AT_ONCE)
     decision = after(plan, observation(Demand(30, 512, 64)), observation(Demand(3, 512, 64)))
     assert decision.wanted == PerRole(4, 1)
     assert (decision.target, decision.reason) == (PerRole(12, 3), Reason.STABILIZED)
@@ -128,7 +130,7 @@ def test_the_window_of_one_role_never_keeps_the_other_from_the_engines_it_needs_
 
 
 def test_a_restart_does_not_shrink_the_fleet_at_once() -> None:
-    plan = settings(prefill=WIDE, decode=WIDE, autoscaling=LAST_VALUE)
+    plan = settings(prefill=WIDE, decode=WIDE, autoscaling=LAST_VALUE | UP_AT_ONCE)
     found = replace(no_history(), target=PerRole(6, 6))
     assert after(plan, observation(LOAD), history=found).target == PerRole(6, 6)
 

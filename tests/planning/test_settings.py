@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pdoperator.api import defaults
-from pdoperator.api.spec import ForecastModel, Spec, Strategy
+from pdoperator.api.autoscaling import ForecastModel, Strategy
+from pdoperator.api.behavior import PolicyType, SelectPolicy
+from pdoperator.api.spec import Spec
 from pdoperator.api.values import PerRole
 from pdoperator.capacity.builtin import BUILTIN
-from pdoperator.planning.settings import PlanSettings, RoleLimits
+from pdoperator.planning.settings import PlanSettings, RatePolicy, RoleLimits, Rules
 from pdoperator.planning.settings import plan_settings as settings_of
 
 
@@ -36,7 +38,12 @@ def test_every_setting_comes_from_its_field() -> None:
                 "ratio": {"min": "1:4", "max": "3:1"},
                 "behavior": {
                     "scaleUp": {"stabilizationWindowSeconds": 15},
-                    "scaleDown": {"stabilizationWindowSeconds": 60},
+                    "scaleDown": {
+                        "stabilizationWindowSeconds": 60,
+                        "policies": [{"type": "Pods", "value": 1, "periodSeconds": 30}],
+                        "selectPolicy": "Min",
+                        "tolerance": 0.2,
+                    },
                 },
             },
         )
@@ -48,7 +55,14 @@ def test_every_setting_comes_from_its_field() -> None:
     assert (plan.ttft_target_s, plan.ttft_percentile) == (1.0, 95)
     assert (plan.tpot_target_s, plan.tpot_percentile) == (0.05, 99)
     assert (plan.model, plan.window) == (ForecastModel.LAST_VALUE, 20)
-    assert (plan.scale_up_window_s, plan.scale_down_window_s) == (15, 60)
+    assert (plan.behavior.up.window_s, plan.behavior.down.window_s) == (15, 60)
+    assert plan.behavior.up.policies == (
+        RatePolicy(PolicyType.PERCENT, 100, 15),
+        RatePolicy(PolicyType.PODS, 4, 15),
+    )
+    assert plan.behavior.down == Rules(
+        60, (RatePolicy(PolicyType.PODS, 1, 30),), SelectPolicy.MIN, tolerance=0.2
+    )
     assert plan.profile is BUILTIN["h200-llama-3.1-8b-fp8-tp1"]
     assert (plan.first, plan.least) == (PerRole(2, 3), PerRole(2, 1))
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from pdoperator.api.autoscaling import Strategy
 from pdoperator.api.reasons import Reason
-from pdoperator.api.spec import Strategy
 from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning import decide as deciding

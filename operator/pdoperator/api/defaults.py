@@ -35,6 +35,11 @@ SCALE_DOWN_WINDOW_S = 300  # HPA v2
 SPREAD_HALF_LIFE_S = 600.0  # spreads of lengths need many requests; they change slowly
 SPREAD_MIN_REQUESTS = 20.0  # with fewer the default spread is the better guess
 STARTUPS_KEPT = 50  # newest start-ups that p50 and p90 are taken of
+SCALE_PERIOD_S = 15  # HPA v2, as are the rates: doubled or 4 more, whichever is more; all may go
+SCALE_UP_PERCENT = 100
+SCALE_UP_PODS = 4
+SCALE_DOWN_PERCENT = 100
+TOLERANCE = 0.1  # HPA v2
 IDLE_AFTER_S = 50.0  # DOPD goes back to its minimum after this long without a request
 METRICS_MAX_AGE_S = 60.0  # older readings do not justify a change
 # An engine's start until it has been measured: pulls, loads and compiles take 2 to 8 minutes (llm-d-autoscaling#1071).

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
+
+from pdoperator.api.units import DURATION_PATTERN
 
 
 class ApiModel(BaseModel):
@@ -18,3 +22,18 @@ class ApiModel(BaseModel):
 def rules(*pairs: tuple[str, str]) -> JsonDict:
     """JSON schema extra that carries CEL rules, as (rule, message) pairs; a message names field and fix."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+Duration = Annotated[
+    str,
+    Field(
+        pattern=DURATION_PATTERN,
+        max_length=32,
+        json_schema_extra=rules(
+            (
+                "duration(self) > duration('0s')",
+                "must be longer than 0s; give a duration such as 80ms, 2s or 1h30m",
+            )
+        ),
+    ),
+]

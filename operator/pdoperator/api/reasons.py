@@ -62,6 +62,8 @@ class Reason(StrEnum):
     TOO_MANY_REPLICAS = "TooManyReplicas"
     GPU_BUDGET = "GPUBudget"
     RATIO_BOUND = "RatioBound"
+    SCALE_UP_LIMIT = "ScaleUpLimit"
+    SCALE_DOWN_LIMIT = "ScaleDownLimit"
     # scaling
     READY_FOR_NEW_SCALE = "ReadyForNewScale"
     SCALING_DISABLED = "ScalingDisabled"

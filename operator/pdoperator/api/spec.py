@@ -13,23 +13,9 @@ from pydantic import Field
 
 from pdoperator.api import defaults
 from pdoperator.api.admission import SPEC_RULES
-from pdoperator.api.model import ApiModel, rules
-from pdoperator.api.units import DURATION_PATTERN, RATIO_PATTERN
+from pdoperator.api.autoscaling import Autoscaling
+from pdoperator.api.model import ApiModel, Duration, rules
 
-Duration = Annotated[
-    str,
-    Field(
-        pattern=DURATION_PATTERN,
-        max_length=32,
-        json_schema_extra=rules(
-            (
-                "duration(self) > duration('0s')",
-                "must be longer than 0s; give a duration such as 80ms, 2s or 1h30m",
-            )
-        ),
-    ),
-]
-Ratio = Annotated[str, Field(pattern=RATIO_PATTERN, max_length=9)]
 Arg = Annotated[str, Field(max_length=4096)]
 Args = Annotated[list[Arg], Field(max_length=64)]
 PodTemplate = Annotated[
@@ -300,110 +286,6 @@ class Slo(ApiModel):
 
     ttft: TtftTarget = TtftTarget()
     tpot: TpotTarget = TpotTarget()
-
-
-class Strategy(StrEnum):
-    """Who decides how many engines prefill and decode."""
-
-    DOPD = "DOPD"
-    STATIC = "Static"
-    EXTERNAL = "External"
-
-
-class ForecastModel(StrEnum):
-    """How demand is forecast one interval ahead."""
-
-    AUTO_ARIMA = "AutoARIMA"
-    LAST_VALUE = "LastValue"
-
-
-class Forecast(ApiModel):
-    """The forecast of rate, ISL and OSL."""
-
-    model: Annotated[ForecastModel, Field(description="How demand is forecast.")] = ForecastModel.AUTO_ARIMA
-    window: Annotated[int, Field(ge=5, le=1000, description="Samples that the model is fitted to.")] = (
-        defaults.FORECAST_WINDOW
-    )
-
-
-Window = Annotated[
-    int, Field(ge=0, le=3600, description="A new size must have been asked for all this long.")
-]
-
-
-class ScalingRules(ApiModel):
-    """As in HPA v2."""
-
-    stabilization_window_seconds: Window
-
-
-class ScaleUpRules(ScalingRules):
-    """Rules for more engines, as in HPA v2."""
-
-    stabilization_window_seconds: Window = defaults.SCALE_UP_WINDOW_S
-
-
-class ScaleDownRules(ScalingRules):
-    """Rules for fewer engines, as in HPA v2."""
-
-    stabilization_window_seconds: Window = defaults.SCALE_DOWN_WINDOW_S
-
-
-class Behavior(ApiModel):
-    """As in HPA v2: a smaller (scaleDown) or larger (scaleUp) size must have been asked for all this long."""
-
-    scale_up: ScaleUpRules = ScaleUpRules()
-    scale_down: ScaleDownRules = ScaleDownRules()
-
-
-class RatioBounds(ApiModel):
-    """Bounds of prefill:decode, prefill first."""
-
-    model_config = {
-        "json_schema_extra": rules(
-            (
-                "!has(self.min) || !has(self.max) || "
-                "int(self.min.split(':')[0]) * int(self.max.split(':')[1])"
-                " <= int(self.max.split(':')[0]) * int(self.min.split(':')[1])",
-                "ratio.min must not exceed ratio.max; both are prefill:decode, so 1:4 is less than 4:1",
-            )
-        )
-    }
-
-    min: Annotated[Ratio | None, Field(description="Least prefill per decode, such as 1:4.")] = None
-    max: Annotated[Ratio | None, Field(description="Most prefill per decode, such as 4:1.")] = None
-
-
-class Autoscaling(ApiModel):
-    """How the fleet follows the load."""
-
-    enabled: Annotated[bool, Field(description="False: replicas of prefill and decode stay as written.")] = (
-        True
-    )
-    strategy: Annotated[Strategy, Field(description="Who decides how many engines prefill and decode.")] = (
-        Strategy.DOPD
-    )
-    interval: Annotated[
-        Duration,
-        Field(
-            description="Time between decisions, at least 1s.",
-            json_schema_extra=rules(
-                ("duration(self) >= duration('1s')", "must be at least 1s; give a duration such as 15s or 1m")
-            ),
-        ),
-    ] = defaults.INTERVAL
-    forecast: Forecast = Forecast()
-    gpu_budget: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            le=100000,
-            description="GPUs that all engines together may hold; with preset cpu an engine counts as one.",
-        ),
-    ] = None
-    ratio: RatioBounds = RatioBounds()
-    behavior: Behavior = Behavior()
-    dry_run: Annotated[bool, Field(description="Decide and report, change nothing.")] = False
 
 
 class Spec(ApiModel):

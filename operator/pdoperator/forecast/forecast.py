@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pdoperator.api import defaults
-from pdoperator.api.spec import ForecastModel
+from pdoperator.api.autoscaling import ForecastModel
 from pdoperator.forecast.auto_arima import ForecastError, next_value
 from pdoperator.forecast.demand import Demand, DemandHistory
 from pdoperator.forecast.forecasted import Forecasted

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pdoperator.api.autoscaling import Strategy
 from pdoperator.api.names import Role
 from pdoperator.api.reasons import Bottleneck, Reason
-from pdoperator.api.spec import Strategy
 from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import DemandHistory
 from pdoperator.forecast.forecasted import Forecasted
@@ -50,6 +50,14 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True)
+class Rescale:
+    """A change of the target, kept for HPA's rates: engines more (or fewer) of each role."""
+
+    at_s: float
+    change: PerRole[int]
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """All that `decide` remembers between ticks. A controller that starts fills `target` from status.
 
@@ -59,6 +67,7 @@ class History:
     demand: DemandHistory
     target: PerRole[int] | None = None  # decided last; None: never, so the spec's first replicas
     recommendations: tuple[Recommendation, ...] = ()
+    rescales: tuple[Rescale, ...] = ()
     strategy: Strategy | None = None
     state: object = None
 

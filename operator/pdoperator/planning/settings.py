@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pdoperator.api import defaults
+from pdoperator.api.autoscaling import Autoscaling, ForecastModel, Strategy
+from pdoperator.api.behavior import PolicyType, ScalingRules, SelectPolicy
 from pdoperator.api.names import Role
-from pdoperator.api.spec import Autoscaling, ForecastModel, RoleSpec, Spec, Strategy
+from pdoperator.api.spec import RoleSpec, Spec
 from pdoperator.api.units import ratio, seconds
 from pdoperator.api.values import PerRole
 from pdoperator.capacity.builtin import profile_of
@@ -38,6 +40,43 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class RatePolicy:
+    """How many engines, or percent of them, may come or go within a period."""
+
+    type: PolicyType
+    value: int
+    period_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """HPA v2's rules of one direction. `tolerance` is a share of a metric's target."""
+
+    window_s: float
+    policies: tuple[RatePolicy, ...]
+    select: SelectPolicy
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviorRules:
+    """HPA v2's behavior."""
+
+    up: Rules
+    down: Rules
+
+    @property
+    def longest_window_s(self) -> float:
+        """How far back a recommendation may still count."""
+        return max(self.up.window_s, self.down.window_s)
+
+    @property
+    def longest_period_s(self) -> float:
+        """How far back a rescale may still count."""
+        return max(policy.period_s for rules in (self.up, self.down) for policy in rules.policies)
+
+
+@dataclass(frozen=True, slots=True)
 class PlanSettings:
     """A service as planning sees it. `total` is the scale subresource's number (External only).
 
@@ -58,8 +97,7 @@ class PlanSettings:
     interval_s: float
     model: ForecastModel
     window: int
-    scale_up_window_s: float
-    scale_down_window_s: float
+    behavior: BehaviorRules
 
     @property
     def first(self) -> PerRole[int]:
@@ -93,9 +131,15 @@ def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
         interval_s=seconds(autoscaling.interval),
         model=autoscaling.forecast.model,
         window=autoscaling.forecast.window,
-        scale_up_window_s=autoscaling.behavior.scale_up.stabilization_window_seconds,
-        scale_down_window_s=autoscaling.behavior.scale_down.stabilization_window_seconds,
+        behavior=BehaviorRules(
+            _rules(autoscaling.behavior.scale_up), _rules(autoscaling.behavior.scale_down)
+        ),
     )
+
+
+def _rules(rules: ScalingRules) -> Rules:
+    policies = tuple(RatePolicy(p.type, p.value, p.period_seconds) for p in rules.policies)
+    return Rules(rules.stabilization_window_seconds, policies, rules.select_policy, rules.tolerance)
 
 
 def _limits(spec: Spec, autoscaling: Autoscaling) -> Limits:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pdoperator.api.autoscaling import ForecastModel
 from pdoperator.api.names import Role
-from pdoperator.api.spec import ForecastModel
 from pdoperator.api.values import PerRole
 from pdoperator.forecast.forecasted import Forecasted
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pdoperator.api import defaults
+from pdoperator.api.autoscaling import ForecastModel
 from pdoperator.api.names import Role
 from pdoperator.api.reasons import Reason
-from pdoperator.api.spec import ForecastModel
 from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.capacity import dopd as equations
 from pdoperator.capacity.profile import Profile

@@ -27,5 +27,5 @@ def for_known_demand(sized: Strategy) -> Strategy:
 
 
 def held(context: Context, reason: Reason, why: str) -> Proposal:
-    """The size as it is; a later proposal is judged as if nothing had been asked for now."""
-    return Proposal(context.current, reason, why, behavior=False, state=context.history.state)
+    """The size as it is. The windows remember that it was asked for: what is not known is no reason to shrink after."""
+    return Proposal(context.current, reason, why, state=context.history.state)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pdoperator.api import spec
+from pdoperator.api import autoscaling
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.dopd import dopd
 from pdoperator.planning.strategies.external import external
 from pdoperator.planning.strategies.static import disabled, static
 from pdoperator.planning.strategies.strategy import Strategy
 
-STRATEGIES: Mapping[spec.Strategy, Strategy] = {
-    spec.Strategy.DOPD: dopd,
-    spec.Strategy.STATIC: static,
-    spec.Strategy.EXTERNAL: external,
+STRATEGIES: Mapping[autoscaling.Strategy, Strategy] = {
+    autoscaling.Strategy.DOPD: dopd,
+    autoscaling.Strategy.STATIC: static,
+    autoscaling.Strategy.EXTERNAL: external,
 }
 
 

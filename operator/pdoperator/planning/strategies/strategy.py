@@ -29,7 +29,8 @@ class Proposal:
 
     `bottleneck` None: it is read off the fleet. `without_forecast` is what the strategy would ask for if the load
     stayed as it is. `behavior` False: the spec's behavior (windows, rates) does not apply to it, because the size is a
-    person's. `state` is handed back in the next `history.state`; whatever it holds, only the strategy reads it.
+    person's; `urgent`: it does not wait for the scale-up window. `state` is handed back in the next `history.state`;
+    whatever it holds, only the strategy reads it.
     """
 
     wanted: PerRole[int]
@@ -41,6 +42,7 @@ class Proposal:
     candidates: tuple[Candidate, ...] = ()
     without_forecast: PerRole[int] | None = None
     behavior: bool = True
+    urgent: bool = False
     state: object = None
 
 

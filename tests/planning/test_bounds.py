@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pdoperator.api.reasons import Reason
 from pdoperator.api.values import PerRole
-from pdoperator.planning.limits import apply_limits
+from pdoperator.planning.constraints.bounds import apply_limits, settled
+from pdoperator.planning.constraints.draft import Draft
 from pdoperator.planning.settings import Limits, RoleLimits
-from planning.fleet import limits
+from pdoperator.planning.strategies.strategy import Context, Proposal
+from planning.fleet import limits, no_history, observation, settings
 
 
 @pytest.mark.parametrize(
@@ -142,3 +146,68 @@ def test_without_budget_and_ratio_more_wanted_is_never_fewer(
     greater = apply_limits(PerRole(wanted.prefill + more, wanted.decode + more), free).target
     assert greater.prefill >= less.prefill
     assert greater.decode >= less.decode
+
+
+def after_a_hold(current: PerRole[int], target: PerRole[int], bounds: Limits) -> Draft:
+    """`target`, which a window or a pause has left, within `bounds` again."""
+    context = Context(replace(settings(), limits=bounds), observation(None), no_history(), current)
+    return settled(context, Draft.of(Proposal(target, Reason.FORECAST, "because")))
+
+
+@pytest.mark.parametrize(
+    ("current", "target", "bounds", "settled", "reason"),
+    [
+        pytest.param((2, 4), (3, 4), limits(budget=7), (3, 4), Reason.WITHIN_LIMITS, id="what fits stays"),
+        pytest.param(
+            (2, 6),
+            (4, 6),
+            limits(budget=8),
+            (2, 6),
+            Reason.GPU_BUDGET,
+            id="growth gives way to what was held",
+        ),
+        pytest.param(
+            (2, 6),
+            (4, 6),
+            limits(budget=9),
+            (3, 6),
+            Reason.GPU_BUDGET,
+            id="and grows as far as there is room",
+        ),
+        pytest.param(
+            (4, 4),
+            (4, 8),
+            limits(ratio_min=(1, 1)),
+            (4, 4),
+            Reason.RATIO_BOUND,
+            id="the ratio cuts growth too",
+        ),
+        pytest.param(
+            (1, 8),
+            (1, 8),
+            limits(ratio_min=(1, 4)),
+            (2, 8),
+            Reason.RATIO_BOUND,
+            id="where even the current size is out of bounds they alone decide",
+        ),
+    ],
+)
+def test_a_change_that_was_held_in_part_is_cut_until_it_is_within_bounds(
+    current: tuple[int, int],
+    target: tuple[int, int],
+    bounds: Limits,
+    settled: tuple[int, int],
+    reason: Reason,
+) -> None:
+    draft = after_a_hold(PerRole(*current), PerRole(*target), bounds)
+    assert (draft.target, draft.limited) == (PerRole(*settled), reason)
+
+
+@given(current=counts, target=counts, bounds=bounded())
+def test_after_any_hold_the_budget_still_holds(
+    current: PerRole[int], target: PerRole[int], bounds: Limits
+) -> None:
+    after = after_a_hold(current, target, bounds).target
+    assert bounds.budget is None or bounds.cost(after) <= bounds.budget
+    for role, count in after.items():
+        assert bounds.roles[role].least <= count <= bounds.roles[role].most

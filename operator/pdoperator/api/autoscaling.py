@@ -1,0 +1,89 @@
+"""How the fleet follows the load: the part `autoscaling` of a spec."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from pdoperator.api import defaults
+from pdoperator.api.behavior import Behavior
+from pdoperator.api.model import ApiModel, Duration, rules
+from pdoperator.api.units import RATIO_PATTERN
+
+Ratio = Annotated[str, Field(pattern=RATIO_PATTERN, max_length=9)]
+
+
+class Strategy(StrEnum):
+    """Who decides how many engines prefill and decode."""
+
+    DOPD = "DOPD"
+    STATIC = "Static"
+    EXTERNAL = "External"
+
+
+class ForecastModel(StrEnum):
+    """How demand is forecast one interval ahead."""
+
+    AUTO_ARIMA = "AutoARIMA"
+    LAST_VALUE = "LastValue"
+
+
+class Forecast(ApiModel):
+    """The forecast of rate, ISL and OSL."""
+
+    model: Annotated[ForecastModel, Field(description="How demand is forecast.")] = ForecastModel.AUTO_ARIMA
+    window: Annotated[int, Field(ge=5, le=1000, description="Samples that the model is fitted to.")] = (
+        defaults.FORECAST_WINDOW
+    )
+
+
+class RatioBounds(ApiModel):
+    """Bounds of prefill:decode, prefill first."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            (
+                "!has(self.min) || !has(self.max) || "
+                "int(self.min.split(':')[0]) * int(self.max.split(':')[1])"
+                " <= int(self.max.split(':')[0]) * int(self.min.split(':')[1])",
+                "ratio.min must not exceed ratio.max; both are prefill:decode, so 1:4 is less than 4:1",
+            )
+        )
+    }
+
+    min: Annotated[Ratio | None, Field(description="Least prefill per decode, such as 1:4.")] = None
+    max: Annotated[Ratio | None, Field(description="Most prefill per decode, such as 4:1.")] = None
+
+
+class Autoscaling(ApiModel):
+    """How the fleet follows the load."""
+
+    enabled: Annotated[bool, Field(description="False: replicas of prefill and decode stay as written.")] = (
+        True
+    )
+    strategy: Annotated[Strategy, Field(description="Who decides how many engines prefill and decode.")] = (
+        Strategy.DOPD
+    )
+    interval: Annotated[
+        Duration,
+        Field(
+            description="Time between decisions, at least 1s.",
+            json_schema_extra=rules(
+                ("duration(self) >= duration('1s')", "must be at least 1s; give a duration such as 15s or 1m")
+            ),
+        ),
+    ] = defaults.INTERVAL
+    forecast: Forecast = Forecast()
+    gpu_budget: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=100000,
+            description="GPUs that all engines together may hold; with preset cpu an engine counts as one.",
+        ),
+    ] = None
+    ratio: RatioBounds = RatioBounds()
+    behavior: Behavior = Behavior()
+    dry_run: Annotated[bool, Field(description="Decide and report, change nothing.")] = False

@@ -1,0 +1,42 @@
+"""A number of engines of a shared pool, as prefill and decode."""
+
+from __future__ import annotations
+
+import math
+
+from pdoperator.api.values import PerRole
+from pdoperator.planning.settings import Limits
+
+
+def split(total: int, prefill_per_decode: float, limits: Limits) -> PerRole[int]:
+    """`total` engines nearest to the ratio within the bounds of both roles; decode gets the odd half.
+
+    Where the bounds do not hold `total` (admission refuses that) it stays and the bounds are left to `bounds`.
+    """
+    share = prefill_per_decode / (1 + prefill_per_decode)
+    return _within(math.ceil(total * share - 0.5), total, limits)
+
+
+def resplit(total: int, wanted: PerRole[int], current: PerRole[int], limits: Limits) -> PerRole[int]:
+    """`total` engines where `wanted` was asked for.
+
+    What is too much keeps its role until the other role needs it; what is too little is shared out in proportion.
+    """
+    surplus = total - wanted.prefill - wanted.decode
+    if surplus < 0:
+        return split(total, wanted.prefill / max(1, wanted.decode), limits)
+    prefill = min(wanted.prefill + surplus, max(wanted.prefill, current.prefill))
+    return _within(prefill, total, limits)
+
+
+def _within(prefill: int, total: int, limits: Limits) -> PerRole[int]:
+    """The split nearest to `prefill` that replicas and, where any does, the ratio's bounds allow."""
+    roles, least, most = limits.roles, limits.ratio_min, limits.ratio_max
+    lowest = max(roles.prefill.least, total - roles.decode.most)
+    highest = min(roles.prefill.most, total - roles.decode.least)
+    by_ratio_low = lowest if least is None else max(lowest, -(-total * least[0] // sum(least)))
+    by_ratio_high = highest if most is None else min(highest, total * most[0] // sum(most))
+    if by_ratio_low <= by_ratio_high:
+        lowest, highest = by_ratio_low, by_ratio_high
+    prefill = max(lowest, min(highest, prefill))
+    return PerRole(prefill, total - prefill)
