@@ -1,0 +1,165 @@
+"""What the compiled loop works on: arrays of records, one a request, an engine, a queue. Times in seconds.
+
+Few arrays of records and not many arrays: compiled functions take them by value, array by array.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NONE = -1
+
+# Where a request is.
+UNSEEN, PREFILLING, HANDED_OVER, DECODING, FINISHED, FAILED = range(6)
+# What an engine is used for by the router.
+PREFILL, DECODE = range(2)
+# Whether decode engines take prompts that prefill engines could take.
+LOCAL_NEVER, LOCAL_LAZY, LOCAL_EAGER = range(3)
+
+# Counters since they were last read; see Counts.
+(
+    ADMITTED,
+    ISL_SUM,
+    ISL_SQUARES,
+    CACHED_SUM,
+    ENDED,
+    MISSED,
+    SERVED,
+    OSL_SUM,
+    OSL_SQUARES,
+    TTFT_SUM,
+    TPOT_SUM,
+    TPOT_COUNT,
+    PREEMPTED,
+    LOCAL_PREFILLS,
+    COUNTERS,
+) = range(15)
+
+# The queues of an engine: prompts to prefill, requests that wait for room in the KV cache, KV on its way here,
+# requests that join the batch at the next step.
+PROMPTS, ROOMS, LINKS, JOINS, QUEUES = range(5)
+
+# Scalars of the run that change.
+NEXT_ARRIVAL, OUTSTANDING, TURN, SLOTS, CURSORS = range(5)
+
+
+class Params(NamedTuple):
+    """Constants of a run; what a step costs is `Profile.step_s` of the capacity room."""
+
+    itl_a: float
+    pass_s: float
+    latency_s: float  # of every request, without occupying an engine
+    ttft_b: float
+    ttft_c: float
+    itl_b: float
+    itl_c: float
+    kv_tokens: int
+    max_batch: int
+    batched_tokens: int  # prompt tokens of one step of an engine that decodes nothing
+    chunk_tokens: int  # of one step of an engine that decodes too; 0: as many as keep the step within tpot_s
+    transfer_s_per_token: float
+    ttft_s: float  # targets
+    tpot_s: float
+    local: int
+
+
+REQUEST = np.dtype(
+    [
+        ("arrival_s", np.float64),
+        ("first_s", np.float64),  # NaN until the first token
+        ("finish_s", np.float64),  # while its KV is on the way: when that arrives
+        ("isl", np.int32),
+        ("osl", np.int32),
+        ("cached", np.int32),
+        ("prefilled", np.int32),  # tokens of the prompt whose KV is there
+        ("generated", np.int32),  # output tokens when it last joined a batch
+        ("source", np.int32),  # the engine that prefills it and holds its KV until the hand-over
+        ("target", np.int32),  # the engine that decodes it; NONE while that is open
+        ("next", np.int32),  # the next request of the queue that it stands in
+        ("state", np.int8),
+        ("local", np.bool_),  # prefilled where it is decoded
+        ("reserved", np.bool_),  # its KV has been given room where it is prefilled
+    ],
+    align=True,
+)
+
+ENGINE = np.dtype(
+    [
+        ("prompt_work_s", np.float64),  # of the prompts that wait
+        ("prompt_tokens", np.int64),  # of them, still to compute
+        ("context", np.int64),  # tokens of the batch
+        ("kv", np.int64),  # tokens held or promised
+        ("steps", np.int64),  # decode steps done
+        ("turn", np.int64),  # when it was last picked
+        ("link_free_s", np.float64),
+        ("run_start_s", np.float64),  # of the step, or run of equal steps, that is under way
+        ("run_steps", np.int64),  # its decode steps; 0 when nothing decodes
+        ("run_prompts", np.int32),  # prompts that are complete after it
+        ("run_partial", np.int32),  # tokens of the prompt after those
+        ("busy_s", np.float64),  # total
+        ("batch", np.int32),  # requests that decode
+        ("exports", np.int32),  # finished prefills whose KV has not been fetched
+        ("role", np.int8),
+        ("serving", np.bool_),  # the router gives it new requests
+        ("alive", np.bool_),
+        ("busy", np.bool_),
+    ],
+    align=True,
+)
+
+QUEUE = np.dtype([("head", np.int32), ("tail", np.int32), ("count", np.int32)], align=True)
+
+# A request in the batch of an engine: a heap by the decode step in which it ends.
+MEMBER = np.dtype([("end", np.int64), ("request", np.int32)], align=True)
+
+# The next event of a slot (a step's end by engine, then a transfer's end by engine), and an indexed heap of the slots.
+EVENT = np.dtype([("at_s", np.float64), ("heap", np.int32), ("place", np.int32)], align=True)
+
+Records = NDArray[Any]
+
+
+class State(NamedTuple):
+    """All of it: `queues` is [engine, queue], `members` [engine, max_batch]; queues are linked through `next`."""
+
+    requests: Records
+    engines: Records
+    queues: Records
+    members: Records
+    events: Records
+    counts: NDArray[np.float64]
+    cursors: NDArray[np.int64]
+    joined: NDArray[np.int32]  # scratch: who has just joined a batch
+
+
+def new_state(
+    arrival_s: NDArray[np.float64],
+    isl: NDArray[np.int32],
+    osl: NDArray[np.int32],
+    cached: NDArray[np.int32],
+    slots: int,
+    max_batch: int,
+) -> State:
+    """No engine is alive, no request has come."""
+    requests = np.zeros(len(arrival_s), REQUEST)
+    requests["arrival_s"], requests["isl"], requests["osl"] = arrival_s, isl, osl
+    requests["cached"] = cached
+    requests["first_s"] = requests["finish_s"] = np.nan
+    requests["source"] = requests["target"] = requests["next"] = NONE
+    queues = np.zeros((slots, QUEUES), QUEUE)
+    queues["head"] = queues["tail"] = NONE
+    events = np.zeros(2 * slots, EVENT)
+    events["at_s"] = np.inf
+    events["heap"] = events["place"] = np.arange(2 * slots)
+    return State(
+        requests=requests,
+        engines=np.zeros(slots, ENGINE),
+        queues=queues,
+        members=np.zeros((slots, max_batch), MEMBER),
+        events=events,
+        counts=np.zeros(COUNTERS),
+        cursors=np.zeros(CURSORS, np.int64),
+        joined=np.zeros(max_batch, np.int32),
+    )

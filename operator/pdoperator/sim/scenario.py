@@ -1,0 +1,51 @@
+"""What a replay runs on: engines, targets, start-up, budget, and what the router may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pdoperator.api import defaults
+from pdoperator.api.values import PerRole
+from pdoperator.capacity.profile import Profile
+
+
+class LocalPrefill(StrEnum):
+    """When a decode engine prefills a prompt itself, in chunks beside its decodes, though prefill engines are there."""
+
+    NEVER = "never"
+    LAZY = "lazy"  # when the prefill engines are predicted to come near the TTFT target
+    EAGER = "eager"  # whenever that is predicted to be faster
+
+
+@dataclass(frozen=True, slots=True)
+class RouterOptions:
+    """`chunk_tokens`: prompt tokens in a step of an engine that decodes too; None: what the TPOT target allows."""
+
+    local_prefill: LocalPrefill = LocalPrefill.NEVER
+    chunk_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """At this time one serving engine is lost; which one, the seed says."""
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One set-up; times in seconds. `first` is the fleet at the beginning, `gpu_budget` counts GPUs."""
+
+    profile: Profile
+    ttft_s: float
+    tpot_s: float
+    first: PerRole[int]
+    gpu_budget: int | None = None
+    startup_s: float = 120.0
+    startup_cv: float = 0.1  # of a lognormal: image pull, load and warm-up vary
+    flip_s: float = 2.0  # from label to first request in the new role; what drains comes on top
+    max_engines: int = 64
+    failures: tuple[Failure, ...] = ()
+    drain_timeout_s: float = defaults.DRAIN_TIMEOUT_S
+    seed: int = 0
