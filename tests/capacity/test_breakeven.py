@@ -29,7 +29,7 @@ def qps(isl: float, link: float) -> float:
     return rate
 
 
-def test_the_roofline_has_the_published_constants() -> None:
+def test_b1_the_roofline_has_the_published_constants() -> None:
     assert MODEL.kv_bytes_per_token == 57_344
     assert MODEL.weight_bytes == pytest.approx(13.05e9, rel=1e-3)
     assert GPU.ridge == pytest.approx(200.6, abs=0.05)
@@ -47,7 +47,7 @@ def test_the_roofline_has_the_published_constants() -> None:
         (8192, 418.21, 6648, 448, 0.783, 14.68, 0.03, 0.11),
     ],
 )
-def test_the_published_table(
+def test_b1_the_published_table(
     isl: int, prefill_ms: float, intensity: float, kv_mib: float,
     nvlink_ms: float, pcie_ms: float, qps_nvlink: float, qps_pcie: float,
 ) -> None:  # fmt: skip
@@ -62,7 +62,7 @@ def test_the_published_table(
     assert pcie.qps == pytest.approx(qps_pcie, rel=0.01, abs=last_digit)
 
 
-def test_there_is_no_single_constant_of_qps_times_isl() -> None:
+def test_b2_there_is_no_single_constant_of_qps_times_isl() -> None:
     assert qps(128, NVLINK) * 128 == pytest.approx(5_630, rel=0.01)
     assert qps(8192, NVLINK) * 8192 == pytest.approx(267, rel=0.01)
 
@@ -70,7 +70,7 @@ def test_there_is_no_single_constant_of_qps_times_isl() -> None:
 GRID = range(128, 8193, 128)
 
 
-def test_the_threshold_falls_with_isl_and_is_higher_over_a_slower_link() -> None:
+def test_b2_the_threshold_falls_with_isl_and_is_higher_over_a_slower_link() -> None:
     for one, longer in itertools.pairwise(GRID):
         assert qps(longer, NVLINK) < qps(one, NVLINK)
     for isl in GRID:

@@ -36,7 +36,7 @@ PROFILE = Profile(
         (200, 250, 0.05, 0.035, 400, 3, 680, 3.886, 4, 1, 4),
     ],
 )
-def test_released_and_paper_form_give_the_published_counts(
+def test_d1_released_and_paper_form_give_the_published_counts(
     isl: float, osl: float, ttft_s: float, tpot_s: float, requests: int,
     blocks: int, c_max: int, ratio: float, p_release: int, decode: int, p_paper: int,
 ) -> None:  # fmt: skip
@@ -49,18 +49,18 @@ def test_released_and_paper_form_give_the_published_counts(
     assert dopd.prefill_engines_paper(r, decode) == p_paper
 
 
-def test_the_papers_counts_never_starve_prefill_where_the_release_does() -> None:
+def test_d1_the_papers_counts_never_starve_prefill_where_the_release_does() -> None:
     assert dopd.prefill_engines_release(3.949) == 4
     assert dopd.prefill_engines_paper(3.949, 2) == 8
 
 
-def test_a_slower_decode_than_profiled_lowers_the_ratio() -> None:
+def test_d4_a_slower_decode_than_profiled_lowers_the_ratio() -> None:
     as_profiled = dopd.prefill_per_decode(226, 0.15, dopd.decode_residence_s(245.3, 0.035))
     twice_as_slow = dopd.prefill_per_decode(226, 0.15, dopd.decode_residence_s(245.3, 0.035, correction=2.0))
     assert twice_as_slow == pytest.approx(as_profiled / 2)
 
 
-def test_tpot_limits_concurrency_where_memory_would_allow_more() -> None:
+def test_d1_tpot_limits_concurrency_where_memory_would_allow_more() -> None:
     by_memory = dopd.decode_concurrency(PROFILE, 1024, 256, 10.0, 1.0, BLOCK_TOKENS)
     by_tpot = dopd.decode_concurrency(PROFILE, 1024, 256, 0.02, 1.0, BLOCK_TOKENS)
     assert by_memory == KV_BLOCKS // 9
@@ -91,13 +91,28 @@ def test_no_ratio_without_time_in_decode() -> None:
 
 
 @pytest.mark.parametrize(("observed_s", "correction"), [(0.02, 1.0), (0.03, 1.5), (0.4, 4.0), (0.001, 0.25)])
-def test_the_correction_is_observed_over_profiled_within_bounds(observed_s: float, correction: float) -> None:
+def test_d4_the_decode_correction_is_observed_over_profiled_within_bounds(
+    observed_s: float, correction: float
+) -> None:
     assert dopd.decode_correction(observed_s, 0.02, 0.25, 4.0) == pytest.approx(correction)
 
 
-def test_the_batch_behind_an_observed_tpot_follows_from_littles_law_per_decode_engine() -> None:
+def test_d4_the_batch_behind_an_observed_tpot_follows_from_littles_law_per_decode_engine() -> None:
     assert dopd.requests_per_decode_engine(10, 200, 0.03, 3) == pytest.approx(20)
     assert dopd.requests_per_decode_engine(0.1, 2, 0.03, 0) == 1.0
+
+
+def test_d4_the_prefill_correction_is_observed_over_profiled() -> None:
+    assert dopd.prefill_correction(0.6, 0.15) == pytest.approx(4)
+
+
+def test_d4_littles_law_gives_the_concurrency_that_the_profile_is_asked_for() -> None:
+    batch = dopd.observed_concurrency(requests=120, interval_s=30, duration_s=10, decode=2)
+    assert batch == pytest.approx(20)
+    correction = dopd.decode_correction(0.018, PROFILE.itl_s(batch, 1000), 0.25, 4.0)
+    assert correction == pytest.approx(0.018 / (0.01 + 20 * 1e-4 + 20 * 1000 * 1e-7))
+    residence_s = dopd.decode_residence_s(245.3, 0.035, correction)
+    assert residence_s == pytest.approx(245.3 * 0.035 * correction)
 
 
 @given(

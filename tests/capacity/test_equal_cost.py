@@ -18,13 +18,13 @@ LOOSE = Load(2048, 200, ttft_s=10, tpot_s=1.0)
 TIGHT_TPOT = Load(8192, 200, ttft_s=5, tpot_s=0.012)
 
 
-def test_with_loose_targets_it_never_pays_for_a_split_can_only_waste_what_all_gpus_share() -> None:
+def test_b3_with_loose_targets_it_never_pays_for_a_split_can_only_waste_what_all_gpus_share() -> None:
     result = equal_cost(SYSTEM, LOOSE)
     assert result.qps is None
     assert result.colocated_qps > result.disaggregated_qps > 0
 
 
-def test_with_long_prompts_and_a_tight_tpot_it_pays_above_what_colocated_engines_carry() -> None:
+def test_b3_with_long_prompts_and_a_tight_tpot_it_pays_above_what_colocated_engines_carry() -> None:
     result = equal_cost(SYSTEM, TIGHT_TPOT)
     assert result.qps == result.colocated_qps > 0
     assert result.disaggregated_qps > 1.5 * result.colocated_qps
@@ -40,7 +40,7 @@ def test_colocated_tpot_is_a_decode_step_stretched_by_the_prefills_between() -> 
     assert equal_cost(SYSTEM, load).colocated_qps == pytest.approx(4 * rho / t_p, rel=1e-6)
 
 
-def test_prefill_engines_of_a_split_queue_too() -> None:
+def test_b3_prefill_engines_of_a_split_queue_too() -> None:
     load = Load(8192, 1e-9, ttft_s=2.0, tpot_s=0.012)
     t_p = roofline.prefill_s(MODEL, GPU, 8192)
     overhead = roofline.transfer_s(MODEL, 8192, SYSTEM.link_bytes_per_s) + SYSTEM.hop_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from pdoperator.capacity import dopd
 from pdoperator.capacity.lengths import LengthMoments, ServiceTime
 from pdoperator.capacity.profile import Fit
+from pdoperator.sim.traffic.loaders import load
 
+DEMO = Path(__file__).parents[2] / "e2e" / "demo" / "traces"  # slices of Azure's traces of 2023
 TTFT = Fit(0.0186, 4.88e-5, 1.1e-9)  # a 70B model
 
 
@@ -36,15 +39,28 @@ def test_lognormal_moments_are_those_of_its_samples() -> None:
     assert measured.cv == pytest.approx(0.5, rel=0.02)
 
 
-def test_the_latency_of_the_mean_length_underestimates_the_mean_latency() -> None:
+def test_d8_the_latency_of_the_mean_length_underestimates_the_mean_latency() -> None:
     lengths = LengthMoments.lognormal(2048, cv=0.96)  # as Azure's code trace
     of_the_mean = TTFT.a + TTFT.b * 2048 + TTFT.c * 2048**2
     mean = ServiceTime.of(TTFT, lengths).mean_s
     assert mean - of_the_mean == pytest.approx(TTFT.c * 0.96**2 * 2048**2)
 
 
+@pytest.mark.parametrize("name", ["azure2023_code", "azure2023_conv"])
+def test_d8_on_azures_lengths_the_correction_is_the_mean_latency_and_raises_the_ratio(name: str) -> None:
+    lengths = load(DEMO / f"{name}.csv").input_tokens.astype(float)
+    mean_isl, variance = lengths.mean(), lengths.var()
+    corrected = ServiceTime.of(TTFT, LengthMoments.of(lengths.tolist())).mean_s
+    of_the_mean = TTFT.at(mean_isl, mean_isl**2)
+    assert corrected == pytest.approx(np.mean(TTFT.a + TTFT.b * lengths + TTFT.c * lengths**2))
+    assert corrected - of_the_mean == pytest.approx(TTFT.c * variance)
+    assert dopd.prefill_per_decode(100, corrected, 5.0) > dopd.prefill_per_decode(100, of_the_mean, 5.0)
+
+
 @given(mean=st.floats(10, 20_000), cv=st.floats(0, 3), more=st.floats(0.01, 1))
-def test_the_ratio_rises_with_the_variance_of_isl_at_equal_mean(mean: float, cv: float, more: float) -> None:
+def test_d8_the_ratio_rises_with_the_variance_of_isl_at_equal_mean(
+    mean: float, cv: float, more: float
+) -> None:
     ratios = [
         dopd.prefill_per_decode(100, ServiceTime.of(TTFT, LengthMoments.lognormal(mean, spread)).mean_s, 5.0)
         for spread in (cv, cv + more)

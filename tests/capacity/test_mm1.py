@@ -26,7 +26,7 @@ DECODE_TPS = CURVE.tokens_per_s(0.020)
 RATE_RPS = mm1.request_rate_rps(TOTAL_TPS, ISL, OSL)
 
 
-def test_the_papers_example_is_met_to_its_digits() -> None:
+def test_m1_the_papers_example_is_met_to_its_digits() -> None:
     usable_tps = mm1.prefill_tokens_per_s(SATURATED, ISL, 2.0, OVERHEAD_S)
     assert usable_tps == pytest.approx(25_075.3, abs=0.05)
     assert usable_tps / SATURATED == pytest.approx(0.8858, abs=5e-5)
@@ -37,7 +37,7 @@ def test_the_papers_example_is_met_to_its_digits() -> None:
     assert mm1.ratio(ISL, OSL, PREFILL_TPS, DECODE_TPS) == pytest.approx(0.809, abs=5e-4)
 
 
-def test_the_quadratic_fit_of_throughput_against_tpot_gives_the_demos_figure() -> None:
+def test_m2_the_quadratic_fit_of_throughput_against_tpot_gives_the_demos_figure() -> None:
     assert CURVE.tokens_per_s(0.020) == pytest.approx(1_690.95, abs=0.01)
     assert CURVE.batch(0.020) == pytest.approx(34.29, abs=0.005)
 
@@ -45,7 +45,9 @@ def test_the_quadratic_fit_of_throughput_against_tpot_gives_the_demos_figure() -
 @pytest.mark.parametrize(
     ("count", "up", "near"), [(3.068, 4, 3), (3.791, 4, 4), (0.2, 1, 1), (2.5, 3, 3), (0, 1, 1)]
 )
-def test_counts_are_rounded_up_or_as_the_paper_does_to_the_nearest(count: float, up: int, near: int) -> None:
+def test_m1_counts_are_rounded_up_or_as_the_paper_does_to_the_nearest(
+    count: float, up: int, near: int
+) -> None:
     assert (mm1.enough(count), mm1.nearest(count)) == (up, near)
 
 
@@ -65,19 +67,19 @@ def test_a_count_that_is_whole_but_for_rounding_errors_is_not_rounded_up() -> No
         (5.0, 27_055, 2.84),
     ],
 )
-def test_sensitivity_to_the_ttft_target(ttft_s: float, tokens_per_s: float, engines: float) -> None:
+def test_m1_sensitivity_to_the_ttft_target(ttft_s: float, tokens_per_s: float, engines: float) -> None:
     usable = mm1.prefill_tokens_per_s(SATURATED, ISL, ttft_s, OVERHEAD_S)
     assert usable == pytest.approx(tokens_per_s, abs=0.6)
     assert mm1.engines_needed(RATE_RPS, ISL, usable) == pytest.approx(engines, abs=0.006)
 
 
-def test_two_seconds_at_p90_cost_more_prefill_than_two_seconds_on_average() -> None:
+def test_m3_two_seconds_at_p90_cost_more_prefill_than_two_seconds_on_average() -> None:
     usable = mm1.prefill_tokens_per_s(SATURATED, ISL, 2.0, OVERHEAD_S, percentile=90)
     assert usable == pytest.approx(20_863, abs=0.6)
     assert mm1.engines_needed(RATE_RPS, ISL, usable) == pytest.approx(3.69, abs=0.006)
 
 
-def test_a_mean_ttft_of_two_seconds_hides_a_p90_of_four_and_a_half() -> None:
+def test_m3_a_mean_ttft_of_two_seconds_hides_a_p90_of_four_and_a_half() -> None:
     rate = PREFILL_TPS / ISL
     assert mm1.ttft_s(SATURATED, ISL, 0.0, rate, percentile=90) == pytest.approx(4.375, abs=0.005)
     assert mm1.ttft_s(SATURATED, ISL, 0.0, rate, percentile=99) == pytest.approx(8.75, abs=0.01)
@@ -88,12 +90,12 @@ def test_an_overloaded_prefill_engine_has_no_ttft() -> None:
     assert mm1.ttft_s(SATURATED, ISL, 0.0, rate_rps=4.7) == math.inf
 
 
-def test_the_demos_feasibility_floor() -> None:
+def test_m2_the_demos_feasibility_floor() -> None:
     assert mm1.ttft_floor_s(SATURATED, ISL, OVERHEAD_S) == pytest.approx(0.3012, abs=5e-5)
 
 
 @pytest.mark.parametrize("ttft_s", [0.05, 0.1, 0.3012, 0.317])
-def test_a_target_below_the_latency_of_a_lone_prompt_is_refused_with_that_latency(ttft_s: float) -> None:
+def test_m2_a_target_below_the_latency_of_a_lone_prompt_is_refused_with_that_latency(ttft_s: float) -> None:
     with pytest.raises(
         mm1.TargetTooTightError, match=r"0\.217 s to prefill and 0\.1 s of overhead, 0\.317 s"
     ):
@@ -117,7 +119,7 @@ def test_with_the_sized_counts_neither_side_idles() -> None:
         (PerRole(4, 4), Role.DECODE, 5.276),
     ],
 )
-def test_what_a_fleet_takes_and_which_side_binds(
+def test_m4_what_a_fleet_takes_and_which_side_binds(
     fleet: PerRole[int], binding: Role, million_tpm: float
 ) -> None:
     limit = mm1.fleet_limit(fleet, ISL, OSL, PREFILL_TPS, DECODE_TPS)

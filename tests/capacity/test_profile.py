@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdoperator.api.spec import Hardware, InlineProfile, LatencyFit, Preset
@@ -86,6 +86,7 @@ def test_a_mixed_step_reads_the_weights_once(profile: Profile, constant_s: float
     assert mixed == pytest.approx(constant_s + decode + prefill)
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(1, 4095), max_size=6, unique=True).map(sorted))
 def test_a_prompt_in_parts_costs_what_the_whole_costs_and_a_constant_more_for_each_step(
     cuts: list[int],

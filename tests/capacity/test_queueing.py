@@ -8,32 +8,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from pdoperator.capacity import queueing
 from pdoperator.capacity.lengths import LengthMoments, ServiceTime
 from pdoperator.capacity.profile import Fit
+from pdoperator.capacity.replayed import stays_s
 
 ISL, SATURATED = 6144, 28_309
 SERVICE_S = ISL / SATURATED
-Samples = NDArray[np.float64]
-
-
-def simulated_stays_s(gaps_s: Samples, services_s: Samples) -> Samples:
-    """Stays in a queue with one server, first come first served (Lindley's recursion, unrolled)."""
-    steps = np.concatenate(([0.0], services_s[:-1] - gaps_s[1:]))
-    walk = np.cumsum(steps)
-    waits: Samples = walk - np.minimum.accumulate(walk)
-    return waits + services_s
 
 
 @pytest.mark.parametrize(("stay_s", "tokens_per_s"), [(1.9, 26_594), (0.9, 24_428), (0.5, 20_462)])
-def test_fixed_lengths_allow_more_load_than_exponential_ones(stay_s: float, tokens_per_s: float) -> None:
+def test_m3_fixed_lengths_allow_more_load_than_exponential_ones(stay_s: float, tokens_per_s: float) -> None:
     rate = queueing.mg1_rate_rps(stay_s, ServiceTime.fixed(SERVICE_S))
     assert rate * ISL == pytest.approx(tokens_per_s, abs=1)
 
 
-def test_with_the_spread_of_the_azure_traces_a_queue_is_near_mm1() -> None:
+def test_m3_with_the_spread_of_the_azure_traces_a_queue_is_near_mm1() -> None:
     lengths = LengthMoments.lognormal(ISL, cv=math.sqrt(0.92))
     service = ServiceTime.of(Fit(0, 1 / SATURATED), lengths)
     assert queueing.mg1_stay_s(4.08, service) == pytest.approx(1.83, abs=0.005)
@@ -42,7 +33,7 @@ def test_with_the_spread_of_the_azure_traces_a_queue_is_near_mm1() -> None:
 
 @pytest.mark.parametrize("rho", [0.5, 0.7, 0.886])
 @pytest.mark.parametrize("kind", ["exponential", "fixed", "lognormal"])
-def test_mean_stay_agrees_with_a_simulated_queue_within_3_percent(rho: float, kind: str) -> None:
+def test_m3_mean_stay_agrees_with_a_simulated_queue_within_3_percent(rho: float, kind: str) -> None:
     rng, n = np.random.default_rng(7), 2_000_000
     gaps = rng.exponential(1 / rho, n)
     services = {
@@ -55,18 +46,18 @@ def test_mean_stay_agrees_with_a_simulated_queue_within_3_percent(rho: float, ki
         "fixed": ServiceTime.fixed(1.0),
         "lognormal": ServiceTime.of(Fit(0, 1.0), LengthMoments.lognormal(1.0, cv=1.0)),
     }[kind]
-    stays = simulated_stays_s(gaps, services)
+    stays = stays_s(np.cumsum(gaps), services)
     assert stays.mean() == pytest.approx(queueing.mg1_stay_s(rho, service), rel=0.03)
     if kind == "exponential":
         expected = queueing.mm1_stay_quantile_s(rho, 1.0, 0.9)
         assert np.quantile(stays, 0.9) == pytest.approx(expected, rel=0.03)
 
 
-def test_bursty_arrivals_wait_several_times_longer_than_any_poisson_formula_says() -> None:
+def test_m5_bursty_arrivals_wait_several_times_longer_than_any_poisson_formula_says() -> None:
     rng, n = np.random.default_rng(7), 500_000
     cv = 13.15  # between arrivals of Azure's code trace
     gaps = rng.gamma(1 / cv**2, cv**2 / 0.5, n)  # rho 0.5
-    stays = simulated_stays_s(gaps, rng.exponential(1.0, n))
+    stays = stays_s(np.cumsum(gaps), rng.exponential(1.0, n))
     assert stays.mean() > 10 * queueing.mg1_stay_s(0.5, ServiceTime.exponential(1.0))
 
 

@@ -27,14 +27,19 @@ def memory_concurrency(kv_blocks: int, blocks_per_sequence: int) -> int:
 
 
 def tpot_concurrency(profile: Profile, context_tokens: float, tpot_target_s: float, correction: float) -> int:
-    """The largest batch C <= max_batch with TPOT(C, context) * correction <= target. 0 when not even one meets it."""
+    """The largest batch C <= max_batch with TPOT(C, context) * correction <= target. 0 when not even one meets it.
+
+    Raises OutsideTableError where the profile is a table that was not measured at this context.
+    """
+    target_s = tpot_target_s / correction
     slope_s = profile.itl.b + profile.itl.c * context_tokens
-    room_s = tpot_target_s / correction - profile.itl.a
-    if room_s < 0:
-        return 0
-    if slope_s == 0:
-        return profile.max_batch
-    return int(min(profile.max_batch, room_s / slope_s + 1e-9))  # 1e-9: a target that is met exactly is met
+    if profile.itl_table is not None:
+        batch = profile.itl_table.largest_batch(context_tokens, target_s)
+    elif target_s < profile.itl.a:
+        batch = 0.0
+    else:
+        batch = (target_s - profile.itl.a) / slope_s if slope_s > 0 else math.inf
+    return int(min(profile.max_batch, batch + 1e-9))  # 1e-9: a target that is met exactly is met
 
 
 def decode_concurrency(
@@ -92,6 +97,19 @@ def prefill_engines_paper(ratio: float, decode: int, least: int = 1) -> int:
 def decode_correction(observed_tpot_s: float, profiled_tpot_s: float, lowest: float, highest: float) -> float:
     """d_corr: observed over profiled TPOT, held within [lowest, highest]."""
     return min(highest, max(lowest, observed_tpot_s / profiled_tpot_s))
+
+
+def prefill_correction(observed_ttft_s: float, profiled_ttft_s: float) -> float:
+    """p_corr: observed over profiled TTFT; above 1 prompts queue. DOPD computes it and does not use it."""
+    return observed_ttft_s / profiled_ttft_s
+
+
+def observed_concurrency(requests: float, interval_s: float, duration_s: float, decode: int) -> float:
+    """Requests in one of `decode` engines at once, by Little's law over an interval: n / N_D * duration / interval.
+
+    It is the batch at which the profile is asked for the TPOT that d_corr compares with.
+    """
+    return requests / decode * duration_s / interval_s
 
 
 def requests_per_decode_engine(rate_rps: float, osl_tokens: float, tpot_s: float, decode: int) -> float:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pdoperator.api import defaults
 from pdoperator.api.spec import InlineProfile, LatencyFit
+from pdoperator.capacity.tables import DecodeTable, PrefillTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Fit:
             raise ValueError(f"latency coefficients must be finite and not negative, got {coefficients}")
         if not any(coefficients):
             raise ValueError("a latency cannot be 0 throughout; give at least one positive coefficient")
+
+    def at(self, b_times: float, c_times: float) -> float:
+        """Seconds: a + b*b_times + c*c_times."""
+        return self.a + self.b * b_times + self.c * c_times
 
     @classmethod
     def from_api(cls, fit: LatencyFit) -> Fit:
@@ -47,7 +52,8 @@ class Profile:
     `batched_tokens` the most tokens of one step (vLLM's max-num-batched-tokens), `measured_pass_s` what one prefill
     step costs beside its tokens, None where it was not told apart from latency that does not occupy the engine. An
     engine without GPUs counts as one GPU. The surroundings are None where they are not known: `startup_s` from pod to
-    ready, `kv_bytes_per_token` of all its GPUs together, `link_bytes_per_s` in one direction, of all of them.
+    ready, `kv_bytes_per_token` of all its GPUs together, `link_bytes_per_s` in one direction, of all of them. Where
+    there are tables the latencies are theirs and the formulas were fitted to them, for what needs a formula.
     """
 
     ttft: Fit
@@ -60,6 +66,8 @@ class Profile:
     link_bytes_per_s: float | None = None
     batched_tokens: int = defaults.BATCHED_TOKENS
     measured_pass_s: float | None = None
+    ttft_table: PrefillTable | None = None
+    itl_table: DecodeTable | None = None
 
     def __post_init__(self) -> None:
         for name in ("kv_tokens", "max_batch", "gpus_per_replica", "batched_tokens"):
@@ -77,12 +85,22 @@ class Profile:
             )
 
     def ttft_s(self, isl_tokens: float) -> float:
-        """Seconds to the first token of a prompt that is alone: a + b*isl + c*isl^2."""
-        return self.ttft.a + self.ttft.b * isl_tokens + self.ttft.c * isl_tokens**2
+        """Seconds to the first token of a prompt that is alone: a + b*isl + c*isl^2, or the table's.
+
+        Raises OutsideTableError where a table was not measured.
+        """
+        if self.ttft_table is not None:
+            return self.ttft_table.seconds(isl_tokens)
+        return self.ttft.at(isl_tokens, isl_tokens**2)
 
     def itl_s(self, batch: float, context_tokens: float) -> float:
-        """Seconds per decode step of `batch` sequences of this mean length: a + b*batch + c*batch*context."""
-        return self.itl.a + self.itl.b * batch + self.itl.c * batch * context_tokens
+        """Seconds of a decode step of sequences of this mean length: a + b*batch + c*batch*context, or the table's.
+
+        Raises OutsideTableError where a table was not measured.
+        """
+        if self.itl_table is not None:
+            return self.itl_table.seconds(batch, context_tokens)
+        return self.itl.at(batch, batch * context_tokens)
 
     @property
     def pass_s(self) -> float:
@@ -102,10 +120,10 @@ class Profile:
 
             constant + itl.b*batch + itl.c*context_tokens + sum over chunks (ttft.b*n + ttft.c*((s + n)^2 - s^2))
 
-        A step that only decodes costs `itl_s`, one that only prefills a whole prompt `ttft_s - latency_s`, as
-        measured. In a mixed step the weights are read once, so of both constants (itl.a, pass_s) only the larger
-        counts, and the tokens' costs add up: an assumption, as in Sarathi-Serve's (OSDI'24) hybrid batches. Parts of a
-        prompt cost together what the whole costs, but for one more constant a step.
+        By the formulas, tables or not. A step that only decodes costs `itl_s`, one that only prefills a whole prompt
+        `ttft_s - latency_s`, as measured. In a mixed step the weights are read once, so of both constants (itl.a and
+        pass_s) only the larger counts, and the tokens' costs add up: an assumption, as in Sarathi-Serve's (OSDI'24)
+        hybrid batches. Parts of a prompt cost together what the whole costs, but for one more constant a step.
         """
         constant_s = max(self.itl.a if batch else 0.0, self.pass_s if chunks else 0.0)
         decode_s = self.itl.b * batch + self.itl.c * context_tokens

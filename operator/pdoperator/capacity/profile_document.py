@@ -11,7 +11,10 @@ startup_s: 180              # from pod to ready
 kv_bytes_per_token: 131072
 link_bytes_per_s: 5.0e10    # one direction
 
-Only ttft, itl and kv_tokens are required.
+Only ttft, itl and kv_tokens are required. Latencies can be tables instead, which are interpolated and never left:
+
+ttft: {isl: [128, 1024, 4096, 8192], s: [0.021, 0.034, 0.085, 0.167]}
+itl: {batch: [1, 32], context: [512, 4096], s: [[0.0044, 0.0045], [0.0061, 0.0094]]}   # a row a batch, null for a gap
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pdoperator.api import defaults
+from pdoperator.capacity.fitting import fit_itl, fit_ttft
 from pdoperator.capacity.profile import Fit, Profile
+from pdoperator.capacity.tables import LONGEST_SHORT_PREFILL_S, LONGEST_STEP_S, DecodeTable, PrefillTable
 
 REQUIRED = ("ttft", "itl", "kv_tokens")
 COUNTS = ("max_batch", "batched_tokens", "gpus_per_replica")
@@ -29,10 +34,7 @@ QUANTITIES = ("pass_s", "startup_s", "kv_bytes_per_token", "link_bytes_per_s")
 KNOWN = (*REQUIRED, *COUNTS, *QUANTITIES)
 COEFFICIENTS = ("a", "b", "c")
 
-# No engine that anybody serves from is as slow as this; one whose latencies are milliseconds always seems so.
 SHORT_PROMPT_TOKENS = 100
-LONGEST_SHORT_PREFILL_S = 5.0
-LONGEST_STEP_S = 1.0
 
 
 def parse(document: Any) -> Profile:
@@ -50,23 +52,66 @@ def parse(document: Any) -> Profile:
         if key not in document:
             raise ValueError(f"key {key} is missing")
     quantities = {key: _quantity(key, document[key]) for key in QUANTITIES if key in document}
+    ttft_table = _prefill_table(document["ttft"])
+    itl_table = _decode_table(document["itl"])
     profile = Profile(
-        ttft=_fit("ttft", document["ttft"]),
-        itl=_fit("itl", document["itl"]),
+        ttft=_fit("ttft", document["ttft"]) if ttft_table is None else fit_ttft(ttft_table.points).fit,
+        itl=_fit("itl", document["itl"]) if itl_table is None else fit_itl(itl_table.points).fit,
         kv_tokens=_count("kv_tokens", document["kv_tokens"]),
         max_batch=_count("max_batch", document.get("max_batch", defaults.MAX_BATCH)),
         batched_tokens=_count("batched_tokens", document.get("batched_tokens", defaults.BATCHED_TOKENS)),
         gpus_per_replica=_count("gpus_per_replica", document.get("gpus_per_replica", 1)),
         measured_pass_s=quantities.pop("pass_s", None),
+        ttft_table=ttft_table,
+        itl_table=itl_table,
         **quantities,
     )
-    check_seconds(profile)
+    _check_seconds(profile)
     return profile
 
 
-def check_seconds(profile: Profile) -> None:
-    """Raise ValueError for latencies that are plainly milliseconds."""
-    prefill_s, step_s = profile.ttft_s(SHORT_PROMPT_TOKENS), profile.itl_s(1, SHORT_PROMPT_TOKENS)
+def _prefill_table(value: Any) -> PrefillTable | None:
+    """The table; None where the latency is a formula."""
+    if not isinstance(value, Mapping) or "isl" not in value:
+        return None
+    _only("ttft", value, ("isl", "s"))
+    return PrefillTable(_row("ttft.isl", value["isl"]), _row("ttft.s", value.get("s")))
+
+
+def _decode_table(value: Any) -> DecodeTable | None:
+    if not isinstance(value, Mapping) or "batch" not in value:
+        return None
+    _only("itl", value, ("batch", "context", "s"))
+    rows = value.get("s")
+    if not isinstance(rows, list):
+        raise ValueError(f"itl.s is not a list of rows: {rows!r}")
+    cells = tuple(
+        tuple(None if x is None else _quantity("itl.s", x) for x in _list("a row of itl.s", row))
+        for row in rows
+    )
+    return DecodeTable(_row("itl.batch", value["batch"]), _row("itl.context", value.get("context")), cells)
+
+
+def _only(key: str, value: Mapping[Any, Any], known: tuple[str, ...]) -> None:
+    unknown = [str(name) for name in value if name not in known]
+    if unknown:
+        raise ValueError(f"{key} is a table with {', '.join(known)}; {unknown[0]!r} is not known")
+
+
+def _row(key: str, value: Any) -> tuple[float, ...]:
+    return tuple(_quantity(key, x) for x in _list(key, value))
+
+
+def _list(key: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{key} is not a list of numbers: {value!r}")
+    return value
+
+
+def _check_seconds(profile: Profile) -> None:
+    """Raise ValueError for formulas that are plainly milliseconds (tables look at theirs themselves)."""
+    prefill_s = profile.ttft.at(SHORT_PROMPT_TOKENS, SHORT_PROMPT_TOKENS**2)
+    step_s = profile.itl.at(1, SHORT_PROMPT_TOKENS)
     for name, seconds, limit_s, what in (
         ("ttft", prefill_s, LONGEST_SHORT_PREFILL_S, f"to prefill {SHORT_PROMPT_TOKENS} tokens"),
         ("itl", step_s, LONGEST_STEP_S, "for one token of one sequence"),

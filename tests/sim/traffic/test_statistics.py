@@ -86,9 +86,7 @@ PUBLISHED = {
 def test_c1_published_traces_have_their_published_statistics(name: str) -> None:
     path = PUBLISHED_TRACES / f"{name}.csv.gz"
     if not path.is_file():
-        pytest.skip(
-            "the published traces are not in this repository (PD_SHARED names the folder that has them)"
-        )
+        pytest.skip(ABSENT)
     trace, published = load(path), PUBLISHED[name]
     figures = statistics(trace)
     assert figures.requests == published[0]
@@ -116,9 +114,7 @@ def _half_a_digit(text: str) -> float:
 def test_c1_mooncakes_hash_ids_give_the_hit_blocks_that_its_csv_has(tmp_path: Path) -> None:
     source = PUBLISHED_TRACES / "mooncake_arxiv_first1000_hash_ids.jsonl.gz"
     if not source.is_file():
-        pytest.skip(
-            "the published traces are not in this repository (PD_SHARED names the folder that has them)"
-        )
+        pytest.skip(ABSENT)
     csv = load(PUBLISHED_TRACES / "mooncake_arxiv_first1000.csv.gz")
     hash_ids = [json.loads(line)["hash_ids"] for line in gzip.decompress(source.read_bytes()).splitlines()]
     lines = [

@@ -100,6 +100,7 @@ def test_alternated_traces_take_turns_until_both_have_ended() -> None:
     assert one.input_tokens.tolist() == [10, 11, 90, 12, 91, 13]
 
 
+@settings(deadline=None)
 @given(
     arrivals=st.lists(
         st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted), min_size=1, max_size=4
