@@ -14,6 +14,7 @@ Tree = dict[str, Any]
 
 POSITIVE = "must be longer than 0s; give a duration such as 80ms, 2s or 1h30m"
 EXTERNAL = {"autoscaling": {"strategy": "External"}}
+NINE_TO_FIVE = {"from": "09:00", "to": "17:00"}
 
 # One object for each rule: where the rule stands, the beginning of its message, what breaks it.
 BROKEN: list[tuple[str, str, Tree]] = [
@@ -63,6 +64,33 @@ BROKEN: list[tuple[str, str, Tree]] = [
         "autoscaling.ratio.max cannot be met",
         {"autoscaling": {"ratio": {"max": "1:3"}, "gpuBudget": 3}},
     ),
+    *(
+        (f"spec.autoscaling.{part}[]", message, {"autoscaling": {part: [more | period]}})
+        for part, more in (("calendar", {"factor": 2}), ("schedules", {}))
+        for message, period in (
+            ("from and to must be of the same kind", {"from": "09:00", "to": "2026-01-31T09:00:00Z"}),
+            ("from must be before to", {"from": "2026-01-31T09:00:00Z", "to": "2026-01-31T10:00:00+01:00"}),
+            (
+                "days and timeZone belong to times of day",
+                {"from": "2026-01-31T09:00:00Z", "to": "2026-01-31T10:00:00Z", "days": ["Fri"]},
+            ),
+        )
+    ),
+    (
+        "spec.autoscaling.calendar[]",
+        "an event takes either factor or floor",
+        {"autoscaling": {"calendar": [{**NINE_TO_FIVE, "factor": 2, "floor": 9}]}},
+    ),
+    (
+        "spec",
+        "autoscaling.schedules: minReplicas of a schedule exceeds maxReplicas",
+        {"autoscaling": {"schedules": [{**NINE_TO_FIVE, "decode": {"minReplicas": 5}}]}},
+    ),
+    (
+        "spec",
+        "autoscaling.schedules: gpuBudget does not hold minReplicas",
+        {"autoscaling": {"gpuBudget": 3, "schedules": [{**NINE_TO_FIVE, "prefill": {"minReplicas": 3}}]}},
+    ),
     (
         "spec",
         "pool Shared needs the same args and tensorParallelSize",
@@ -94,6 +122,31 @@ SOUND: dict[str, Tree] = {
     "ratio.min rounds up": {"autoscaling": {"ratio": {"min": "3:2"}}, "prefill": {"maxReplicas": 2}},
     "ratio.max just met": {"autoscaling": {"ratio": {"max": "1:3"}, "gpuBudget": 4}},
     "shared pool of equals": {"pool": "Shared", "prefill": {"args": ["-a"]}, "decode": {"args": ["-a"]}},
+    "all that a pause can say": {
+        "autoscaling": {
+            "pause": [{}, {"role": "Decode", "direction": "Down", "until": "2026-01-31T18:00:00+01:00"}]
+        }
+    },
+    "events by the clock and by date": {
+        "autoscaling": {
+            "calendar": [
+                {
+                    "from": "22:00",
+                    "to": "06:00",
+                    "days": ["Fri", "Sat"],
+                    "timeZone": "Europe/Berlin",
+                    "factor": 3,
+                },
+                {"from": "2026-01-31T09:00:00Z", "to": "2026-01-31T09:00:01Z", "floor": 0.5},
+            ]
+        }
+    },
+    "a schedule raises both bounds": {
+        "autoscaling": {
+            "gpuBudget": 12,
+            "schedules": [{**NINE_TO_FIVE, "prefill": {"minReplicas": 8, "maxReplicas": 8}}],
+        }
+    },
     "shortest interval": {"autoscaling": {"interval": "1s"}},
     "composed duration": {"slo": {"ttft": {"target": "1m1.5s"}}},
 }
@@ -153,6 +206,20 @@ OUT_OF_BOUNDS: list[tuple[str, Tree]] = [
         "spec.autoscaling.behavior.scaleDown.selectPolicy",
         {"autoscaling": {"behavior": {"scaleDown": {"selectPolicy": "Most"}}}},
     ),
+    ("spec.autoscaling.pause[0].role", {"autoscaling": {"pause": [{"role": "decode"}]}}),
+    ("spec.autoscaling.pause[0].until", {"autoscaling": {"pause": [{"until": "18:00"}]}}),
+    (
+        "spec.autoscaling.calendar[0].from",
+        {"autoscaling": {"calendar": [{"from": "9", "to": "17:00", "factor": 2}]}},
+    ),
+    (
+        "spec.autoscaling.calendar[0].factor",
+        {"autoscaling": {"calendar": [{**NINE_TO_FIVE, "factor": 0.5}]}},
+    ),
+    (
+        "spec.autoscaling.schedules[0].days[0]",
+        {"autoscaling": {"schedules": [{**NINE_TO_FIVE, "days": ["Friday"]}]}},
+    ),
     (
         "spec.autoscaling.behavior.scaleDown.tolerance",
         {"autoscaling": {"behavior": {"scaleDown": {"tolerance": -0.1}}}},
@@ -187,7 +254,7 @@ def test_a_broken_rule_is_refused_with_field_and_fix(
     }
     assert ";" in whole or ":" in whole, "the message must say what to do, after what is wrong"
     refusal = api_server.refusal(service(changes))
-    assert f"{path}: Invalid value" in refusal
+    assert f"{path.replace('[]', '[0]')}: Invalid value" in refusal
     assert whole in refusal
 
 

@@ -20,6 +20,13 @@ def _part(ratio: str, index: int) -> str:
 _P_NEEDED = f"(self.decode.minReplicas * {_part(_MIN, 0)} + {_part(_MIN, 1)} - 1) / {_part(_MIN, 1)}"
 _D_NEEDED = f"(self.prefill.minReplicas * {_part(_MAX, 1)} + {_part(_MAX, 0)} - 1) / {_part(_MAX, 0)}"
 
+
+def _scheduled(role: str, bound: str) -> str:
+    """A bound of schedule `s`: its own, else that of the role."""
+    field = f"{role}.{bound}Replicas"
+    return f"(has(s.{field}) ? s.{field} : self.{field})"
+
+
 # Of the spec, as (rule, message).
 SPEC_RULES = (
     (
@@ -57,6 +64,18 @@ SPEC_RULES = (
         f" && (!has({_BUDGET}) || self.prefill.minReplicas * {_P_COST} + {_D_NEEDED} * {_D_COST} <= {_BUDGET}))",
         "autoscaling.ratio.max cannot be met: it asks for more decode engines than decode.maxReplicas or"
         " gpuBudget allow; raise ratio.max or raise them",
+    ),
+    (
+        "self.autoscaling.schedules.all(s,"
+        f" {_scheduled('prefill', 'min')} <= {_scheduled('prefill', 'max')}"
+        f" && {_scheduled('decode', 'min')} <= {_scheduled('decode', 'max')})",
+        "autoscaling.schedules: minReplicas of a schedule exceeds maxReplicas of prefill or decode, or its maxReplicas"
+        " is below their minReplicas; give both in the schedule",
+    ),
+    (
+        f"!has({_BUDGET}) || self.autoscaling.schedules.all(s, {_scheduled('prefill', 'min')} * {_P_COST}"
+        f" + {_scheduled('decode', 'min')} * {_D_COST} <= {_BUDGET})",
+        "autoscaling.schedules: gpuBudget does not hold minReplicas of one; raise gpuBudget or lower them",
     ),
     (
         "self.pool != 'Shared' || (self.prefill.tensorParallelSize == self.decode.tensorParallelSize"

@@ -9,7 +9,9 @@ from pydantic import Field
 
 from pdoperator.api import defaults
 from pdoperator.api.behavior import Behavior
+from pdoperator.api.calendar import CalendarEntry, Schedule
 from pdoperator.api.model import ApiModel, Duration, rules
+from pdoperator.api.pause import Pause
 from pdoperator.api.units import RATIO_PATTERN
 
 Ratio = Annotated[str, Field(pattern=RATIO_PATTERN, max_length=9)]
@@ -86,4 +88,11 @@ class Autoscaling(ApiModel):
     ] = None
     ratio: RatioBounds = RatioBounds()
     behavior: Behavior = Behavior()
+    pause: Annotated[list[Pause], Field(max_length=16, description="What must not change for now.")] = []
+    calendar: Annotated[
+        list[CalendarEntry], Field(max_length=64, description="Events that raise the load.")
+    ] = []
+    schedules: Annotated[
+        list[Schedule], Field(max_length=32, description="Bounds on replicas that hold at certain times.")
+    ] = []
     dry_run: Annotated[bool, Field(description="Decide and report, change nothing.")] = False

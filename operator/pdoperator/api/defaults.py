@@ -40,6 +40,7 @@ SCALE_UP_PERCENT = 100
 SCALE_UP_PODS = 4
 SCALE_DOWN_PERCENT = 100
 TOLERANCE = 0.1  # HPA v2
+BEFORE_EVENT_S = 300.0  # the load before an event of the calendar is the mean over this long
 IDLE_AFTER_S = 50.0  # DOPD goes back to its minimum after this long without a request
 METRICS_MAX_AGE_S = 60.0  # older readings do not justify a change
 # An engine's start until it has been measured: pulls, loads and compiles take 2 to 8 minutes (llm-d-autoscaling#1071).

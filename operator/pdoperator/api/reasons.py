@@ -56,6 +56,8 @@ class Reason(StrEnum):
     EXTERNAL = "External"
     HOLD_METRICS_MISSING = "HoldMetricsMissing"
     STABILIZED = "Stabilized"
+    CALENDAR = "Calendar"
+    PAUSED = "Paused"
     # limits
     WITHIN_LIMITS = "WithinLimits"
     TOO_FEW_REPLICAS = "TooFewReplicas"

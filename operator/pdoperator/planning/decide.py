@@ -7,9 +7,11 @@ from dataclasses import replace
 from pdoperator.api.names import Role
 from pdoperator.api.reasons import Bottleneck
 from pdoperator.api.values import PerRole
+from pdoperator.planning.calendar import near_events
 from pdoperator.planning.constraints.behavior import behavior, remember
 from pdoperator.planning.constraints.bounds import apply_limits, bounds, settled
 from pdoperator.planning.constraints.draft import Constraint, Draft
+from pdoperator.planning.constraints.pause import paused
 from pdoperator.planning.decision import Decision, History
 from pdoperator.planning.demand import with_demand
 from pdoperator.planning.observation import Observation
@@ -18,7 +20,7 @@ from pdoperator.planning.strategies.registry import strategy_of
 from pdoperator.planning.strategies.strategy import Context
 
 # Each sees what the one before left. Bounds hold for what the windows remember, and in the end once more.
-CONSTRAINTS: tuple[Constraint, ...] = (bounds, behavior, settled)
+CONSTRAINTS: tuple[Constraint, ...] = (bounds, behavior, paused, settled)
 
 
 def decide(settings: PlanSettings, observation: Observation, history: History) -> tuple[Decision, History]:
@@ -27,6 +29,7 @@ def decide(settings: PlanSettings, observation: Observation, history: History) -
     `history.target` is the current target; None on the very first decision, which starts from the spec's replicas. A
     forecast may take tenths of a second of CPU: call this in a thread.
     """
+    settings = settings.at(observation.at_s)
     history = _brought_up_to_now(history, settings, observation)
     current = history.target or apply_limits(settings.first, settings.limits).target
     context = Context(settings, observation, history, current)
@@ -57,12 +60,15 @@ def _brought_up_to_now(history: History, settings: PlanSettings, observation: Ob
     if samples.limit != settings.window:
         samples = replace(samples, limit=settings.window)
     same = history.strategy is settings.strategy
-    return replace(
+    history = replace(
         history,
         demand=with_demand(samples, observation),
         strategy=settings.strategy,
         state=history.state if same else None,
     )
+    if settings.calendar or history.events:
+        history = replace(history, events=near_events(settings, observation, history))
+    return history
 
 
 def _bottleneck(wanted: PerRole[int], observation: Observation) -> Bottleneck:

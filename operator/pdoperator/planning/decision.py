@@ -58,6 +58,14 @@ class Rescale:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenEvent:
+    """An event of the calendar that is near or has begun, and the load before it."""
+
+    start_s: float
+    rate_rps: float
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """All that `decide` remembers between ticks. A controller that starts fills `target` from status.
 
@@ -68,6 +76,7 @@ class History:
     target: PerRole[int] | None = None  # decided last; None: never, so the spec's first replicas
     recommendations: tuple[Recommendation, ...] = ()
     rescales: tuple[Rescale, ...] = ()
+    events: tuple[SeenEvent, ...] = ()
     strategy: Strategy | None = None
     state: object = None
 

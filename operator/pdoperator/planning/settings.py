@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pdoperator.api import defaults
+from pdoperator.api import pause as api_pause
 from pdoperator.api.autoscaling import Autoscaling, ForecastModel, Strategy
 from pdoperator.api.behavior import PolicyType, ScalingRules, SelectPolicy
+from pdoperator.api.calendar import Schedule
 from pdoperator.api.names import Role
 from pdoperator.api.spec import RoleSpec, Spec
-from pdoperator.api.units import ratio, seconds
-from pdoperator.api.values import PerRole
+from pdoperator.api.units import epoch_s, ratio, seconds
+from pdoperator.api.values import SERVING_ROLES, PerRole
 from pdoperator.capacity.builtin import profile_of
 from pdoperator.capacity.profile import Profile
+from pdoperator.planning.periods import Period, period
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,13 @@ class RoleLimits:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """All that bounds a target. Ratios are (prefill, decode) parts; None: no bound."""
+    """All that bounds a target. Ratios are (prefill, decode) parts; None: no bound. `scheduled`: by a schedule."""
 
     roles: PerRole[RoleLimits]
     budget: int | None = None
     ratio_min: tuple[int, int] | None = None
     ratio_max: tuple[int, int] | None = None
+    scheduled: bool = False
 
     def cost(self, target: PerRole[int]) -> int:
         """What `target` takes of the budget."""
@@ -77,6 +81,33 @@ class BehaviorRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """No change of `roles` up or down before `until_s`; None: as long as it stands in the spec."""
+
+    roles: tuple[Role, ...]
+    up: bool
+    down: bool
+    until_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarEvent:
+    """A period in which the load is at least `floor_rps`, and at least `factor` times what it was before."""
+
+    period: Period
+    factor: float
+    floor_rps: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledLimits:
+    """Bounds that hold in a period in place of the spec's own."""
+
+    period: Period
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
 class PlanSettings:
     """A service as planning sees it. `total` is the scale subresource's number (External only).
 
@@ -98,6 +129,16 @@ class PlanSettings:
     model: ForecastModel
     window: int
     behavior: BehaviorRules
+    pauses: tuple[Pause, ...] = ()
+    calendar: tuple[CalendarEvent, ...] = ()
+    schedules: tuple[ScheduledLimits, ...] = ()
+
+    def at(self, at_s: float) -> PlanSettings:
+        """The settings at a moment: bounds of the first schedule that applies take the place of the spec's."""
+        for schedule in self.schedules:
+            if schedule.period.covers(at_s):
+                return replace(self, limits=schedule.limits)
+        return self
 
     @property
     def first(self) -> PerRole[int]:
@@ -116,10 +157,11 @@ def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
     `shared_pool`: prefill and decode engines are the same pods, whose roles flip.
     """
     autoscaling, slo = spec.autoscaling, spec.slo
+    limits = _limits(spec, autoscaling)
     return PlanSettings(
         strategy=autoscaling.strategy,
         enabled=autoscaling.enabled,
-        limits=_limits(spec, autoscaling),
+        limits=limits,
         total=spec.replicas,
         profile=profile_of(spec.hardware),
         shared_pool=shared_pool,
@@ -134,7 +176,40 @@ def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
         behavior=BehaviorRules(
             _rules(autoscaling.behavior.scale_up), _rules(autoscaling.behavior.scale_down)
         ),
+        pauses=tuple(_pause(pause) for pause in autoscaling.pause),
+        calendar=tuple(
+            CalendarEvent(
+                period(entry, f"spec.autoscaling.calendar[{i}]"), entry.factor or 0.0, entry.floor or 0.0
+            )
+            for i, entry in enumerate(autoscaling.calendar)
+        ),
+        schedules=tuple(
+            ScheduledLimits(period(entry, f"spec.autoscaling.schedules[{i}]"), _scheduled(entry, limits))
+            for i, entry in enumerate(autoscaling.schedules)
+        ),
     )
+
+
+def _pause(pause: api_pause.Pause) -> Pause:
+    return Pause(
+        roles=SERVING_ROLES if pause.role is None else (Role(pause.role.value.lower()),),
+        up=pause.direction is not api_pause.Direction.DOWN,
+        down=pause.direction is not api_pause.Direction.UP,
+        until_s=None if pause.until is None else epoch_s(pause.until),
+    )
+
+
+def _scheduled(schedule: Schedule, limits: Limits) -> Limits:
+    def role_limits(role: Role) -> RoleLimits:
+        bounds = schedule.prefill if role is Role.PREFILL else schedule.decode
+        own = limits.roles[role]
+        return replace(
+            own,
+            least=own.least if bounds.min_replicas is None else bounds.min_replicas,
+            most=own.most if bounds.max_replicas is None else bounds.max_replicas,
+        )
+
+    return replace(limits, roles=PerRole.of(role_limits), scheduled=True)
 
 
 def _rules(rules: ScalingRules) -> Rules:

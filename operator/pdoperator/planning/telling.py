@@ -6,12 +6,13 @@ from pdoperator.api.autoscaling import ForecastModel
 from pdoperator.api.names import Role
 from pdoperator.api.values import PerRole
 from pdoperator.forecast.forecasted import Forecasted
+from pdoperator.planning.calendar import MODEL
 
 
 def load(ahead: Forecasted) -> str:
     """What is expected: `forecast 3.0 req/s, ISL 512, OSL 64 in 15 s`."""
     demand = ahead.demand
-    what = "last value" if ahead.model == ForecastModel.LAST_VALUE else "forecast"
+    what = {MODEL: "calendar", ForecastModel.LAST_VALUE: "last value"}.get(ahead.model, "forecast")
     return (
         f"{what} {demand.rate_rps:.1f} req/s, ISL {demand.isl_tokens:.0f}, OSL {demand.osl_tokens:.0f}"
         f" in {ahead.horizon_s:g} s"

@@ -21,6 +21,8 @@ _FIELDS = {
     Reason.RATIO_BOUND: "ratio",
 }
 
+_REPLICAS = (Reason.TOO_FEW_REPLICAS, Reason.TOO_MANY_REPLICAS)
+
 
 @dataclass(frozen=True, slots=True)
 class Limited:
@@ -48,8 +50,9 @@ def apply_limits(wanted: PerRole[int], limits: Limits) -> Limited:
 
 def bounds(context: Context, draft: Draft) -> Draft:
     """What was asked for, within all bounds."""
-    limited = apply_limits(draft.target, context.settings.limits)
-    return draft.limited_to(limited.target, limited.reason, _FIELDS.get(limited.reason, ""))
+    limits = context.settings.limits
+    limited = apply_limits(draft.target, limits)
+    return draft.limited_to(limited.target, limited.reason, _field(limited.reason, limits))
 
 
 def settled(context: Context, draft: Draft) -> Draft:
@@ -68,6 +71,11 @@ def settled(context: Context, draft: Draft) -> Draft:
         )
     reason = Reason.RATIO_BOUND if fits_budget(draft.target, limits) else Reason.GPU_BUDGET
     return draft.limited_to(target, reason, _FIELDS[reason])
+
+
+def _field(reason: Reason, limits: Limits) -> str:
+    field = _FIELDS.get(reason, "")
+    return f"{field} of a schedule" if limits.scheduled and reason in _REPLICAS else field
 
 
 def _allowed(target: PerRole[int], limits: Limits) -> bool:

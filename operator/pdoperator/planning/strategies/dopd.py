@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pdoperator.api import defaults
-from pdoperator.api.autoscaling import ForecastModel
 from pdoperator.api.names import Role
-from pdoperator.api.reasons import Reason
 from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.capacity import dopd as equations
 from pdoperator.capacity.profile import Profile
 from pdoperator.forecast.demand import Demand
-from pdoperator.forecast.forecast import forecast
 from pdoperator.forecast.forecasted import Forecasted
 from pdoperator.planning.observation import Observation
+from pdoperator.planning.strategies.ahead import demand_ahead, reason_of
 from pdoperator.planning.strategies.known_demand import for_known_demand
 from pdoperator.planning.strategies.strategy import Context, Proposal
 from pdoperator.planning.telling import load, needs
@@ -33,15 +31,15 @@ class Sizing:
 def forecast_and_size(context: Context) -> tuple[Forecasted, Sizing]:
     """Demand one interval ahead, and DOPD's answer to it. The forecast may take tenths of a second of CPU."""
     settings = context.settings
-    ahead = forecast(context.history.demand, settings.model, settings.interval_s)
+    ahead = demand_ahead(context, settings.interval_s)
     correction = observed_correction(settings.profile, context.observation)
     return ahead, size(settings.profile, settings.tpot_target_s, ahead.demand, correction)
 
 
 def _dopd(context: Context) -> Proposal:
     ahead, sizing = forecast_and_size(context)
-    reason = Reason.LAST_VALUE if ahead.model == ForecastModel.LAST_VALUE else Reason.FORECAST
-    return Proposal(sizing.wanted, reason, needs(load(ahead), sizing.wanted, context.current), ahead)
+    why = needs(load(ahead), sizing.wanted, context.current)
+    return Proposal(sizing.wanted, reason_of(ahead), why, ahead)
 
 
 dopd = for_known_demand(_dopd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pdoperator.api import defaults
 from pdoperator.api.reasons import Reason
 from pdoperator.api.values import Missing
+from pdoperator.planning.calendar import known_rps
 from pdoperator.planning.demand import fresh_demand
 from pdoperator.planning.strategies.strategy import Context, Proposal, Strategy
 
@@ -16,7 +17,8 @@ def for_known_demand(sized: Strategy) -> Strategy:
         demand = fresh_demand(context.observation)
         if isinstance(demand, Missing):
             return held(context, Reason.HOLD_METRICS_MISSING, f"held: {demand.why}")
-        if demand.x is not None:
+        foreseen = known_rps(context.settings, context.observation, context.history)
+        if demand.x is not None or (foreseen and context.history.demand.samples):
             return sized(context)
         quiet = f"no request for {context.observation.idle_for_s:.0f} s"
         if context.observation.idle_for_s >= defaults.IDLE_AFTER_S:
