@@ -29,7 +29,12 @@ def assign_roles(target: PerRole[int], engines: Iterable[EngineView]) -> dict[st
 
 
 def prefill_share(target: PerRole[int], engines: int) -> int:
-    """How many of `engines` (at least 1) prefill: the target's proportion, one of each role from two engines on."""
+    """How many of `engines` (at least 1) prefill: the target's proportion, one of each role from two engines on.
+
+    A target without prefill engines is an aggregated fleet.
+    """
+    if target.prefill == 0:
+        return 0
     total = target.prefill + target.decode
     return min(engines - 1, max(1, math.ceil(engines * target.prefill / total - 0.5)))
 

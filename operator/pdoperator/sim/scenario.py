@@ -20,7 +20,7 @@ class LocalPrefill(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RouterOptions:
-    """`chunk_tokens`: prompt tokens in a step of an engine that decodes too; None: what the TPOT target allows."""
+    """`chunk_tokens`: most tokens of one step (max-num-batched-tokens) of all engines; None: the profile's."""
 
     local_prefill: LocalPrefill = LocalPrefill.NEVER
     chunk_tokens: int | None = None

@@ -84,7 +84,7 @@ def local_ttft_s(state: State, params: Params, e: int, r: int) -> float:
     engines = state.engines
     batch = engines[e].batch + state.queues[e, JOINS].count + state.queues[e, LINKS].count
     step_s = decode_step_s(params, batch, engines[e].kv)
-    chunk = chunk_tokens(params, batch, engines[e].kv)
+    chunk = chunk_tokens(params, batch)
     tokens = engines[e].prompt_tokens + state.requests[r].isl
     return math.ceil(tokens / chunk) * step_s + engines[e].prompt_work_s + _own_s(state, params, r)
 

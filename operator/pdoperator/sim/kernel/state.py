@@ -58,8 +58,7 @@ class Params(NamedTuple):
     itl_c: float
     kv_tokens: int
     max_batch: int
-    batched_tokens: int  # prompt tokens of one step of an engine that decodes nothing
-    chunk_tokens: int  # of one step of an engine that decodes too; 0: as many as keep the step within tpot_s
+    batched_tokens: int  # of one step, a decoded token of the batch counted as one
     transfer_s_per_token: float
     ttft_s: float  # targets
     tpot_s: float

@@ -33,8 +33,6 @@ from pdoperator.sim.kernel.state import (
     State,
 )
 
-# What a prompt gets at least of the steps of an engine that decodes: it must end some time.
-LEAST_CHUNK_TOKENS = 64
 # vLLM lets a request in only while this share of the KV cache stays free for those inside to grow.
 KV_WATERMARK = 0.01
 
@@ -59,16 +57,9 @@ def run_s(params: Params, batch: int, context: int, steps: int) -> float:
 
 
 @jit
-def chunk_tokens(params: Params, batch: int, context: int) -> int:
-    """Prompt tokens that fit a step of an engine which decodes `batch` requests."""
-    if batch == 0:
-        return params.batched_tokens
-    if params.chunk_tokens > 0:
-        return max(1, params.chunk_tokens - batch)
-    room_s = params.tpot_s - decode_step_s(params, batch, context)
-    if room_s <= 0 or params.ttft_b <= 0:
-        return LEAST_CHUNK_TOKENS
-    return max(LEAST_CHUNK_TOKENS, min(params.batched_tokens - batch, int(room_s / params.ttft_b)))
+def chunk_tokens(params: Params, batch: int) -> int:
+    """Prompt tokens that fit a step beside the decodes of `batch` requests."""
+    return max(1, params.batched_tokens - batch)
 
 
 @jit
@@ -219,7 +210,7 @@ def _take_prompts(state: State, params: Params, e: int) -> float:
     if r == NONE:
         return 0.0
     batch = engines[e].batch
-    budget = chunk_tokens(params, batch, engines[e].context)
+    budget = chunk_tokens(params, batch)
     cost_s = 0.0
     while r != NONE and budget > 0 and engines[e].run_prompts + batch < params.max_batch:
         length = prompt_length(state, r)
