@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from pdoperator.api.spec import Spec
 from pdoperator.api.values import Missing, Value
 from pdoperator.cluster.kube import DEPLOYMENTS, PD_SERVICES, PODS, Object, Resource
 from pdoperator.cluster.store import Key, Store
-from pdoperator.controller import service
+from pdoperator.controller import effect, service
 from pdoperator.controller.metrics import Metrics
 from pdoperator.controller.service import Context, ServiceLoop
 from pdoperator.forecast.demand import Demand
@@ -36,7 +37,8 @@ ENGINES = DEPLOYMENTS.path(NAMESPACE, f"{NAME}-engine")
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "RETRY_FIRST_S", 0.01)
     monkeypatch.setattr(service, "RETRY_LIMIT_S", 0.05)
-    monkeypatch.setattr(service, "REFUSED_RETRY_S", 0.05)
+    monkeypatch.setattr(effect, "REFUSED_RETRY_S", 0.05)
+    monkeypatch.setattr(defaults, "STATUS_PERIOD_S", 0.02)
     monkeypatch.setattr(defaults, "STEP_PERIOD_S", 0.02)
 
 
@@ -56,9 +58,13 @@ class World:
     """One service, its loop, and the API server."""
 
     def __init__(
-        self, spec: dict[str, Any], session: aiohttp.ClientSession, status: Object | None = None
+        self,
+        spec: dict[str, Any],
+        session: aiohttp.ClientSession,
+        status: Object | None = None,
+        kube: FakeKube | None = None,
     ) -> None:
-        self.kube = FakeKube()
+        self.kube = kube or FakeKube()
         self.metrics = Metrics()
         self.context = Context(self.kube, Store(self._changed), self.metrics, session, "op:1")
         self.body: Object = {
@@ -67,7 +73,11 @@ class World:
             "spec": spec,
             "status": status or {},
         }
-        self.kube.put(PD_SERVICES.path(NAMESPACE, NAME), self.body)
+        known = self.kube.objects.get(PD_SERVICES.path(NAMESPACE, NAME))
+        if known is None:
+            self.kube.put(PD_SERVICES.path(NAMESPACE, NAME), self.body)
+        else:
+            self.body["status"] = known.get("status", {})
         self.loop = ServiceLoop(self.context, self.body)
 
     def _changed(self, _: Key, resource: Resource) -> None:
@@ -86,7 +96,19 @@ class World:
         (body,) = engine_deployments(owner, spec, {Pool.SHARED: replicas})
         self.context.store.seen(DEPLOYMENTS, self.kube.put(ENGINES, body))
 
-    def has_pod(self, name: str, **status: Any) -> None:
+    def restarted(self) -> World:
+        """The same cluster under a new operator."""
+        return World(self.body["spec"], self.context.session, kube=self.kube)
+
+    def somebody_scales(self, replicas: int) -> None:
+        """An HPA sets the replicas of the engines' Deployment."""
+        body = copy.deepcopy(self.kube.objects[ENGINES])
+        body["spec"]["replicas"] = replicas
+        hpa = {"manager": "kube-controller-manager", "subresource": "scale", "operation": "Update"}
+        body["metadata"]["managedFields"] = [{**hpa, "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+        self.context.store.seen(DEPLOYMENTS, self.kube.put(ENGINES, body))
+
+    def has_pod(self, name: str, created: str = "2026-11-22T10:00:00Z", **status: Any) -> None:
         """An engine pod."""
         labels = {
             names.LABEL_SERVICE: NAME,
@@ -100,7 +122,7 @@ class World:
             "name": name,
             "namespace": NAMESPACE,
             "labels": labels,
-            "creationTimestamp": "2026-11-22T10:00:00Z",
+            "creationTimestamp": created,
         }
         status.setdefault("conditions", [{"type": "Ready", "status": "True"}])
         body = {"kind": "Pod", "metadata": metadata, "status": status}
@@ -354,6 +376,107 @@ async def test_a_trouble_is_told_once_for_as_long_as_it_lasts(session: aiohttp.C
         await asyncio.sleep(0.2)
         told = [event for event in world.kube.find("Event") if event["reason"] == "Unschedulable"]
         assert [(event["count"], event["type"]) for event in told] == [(1, "Warning")]
+
+
+async def test_a_crash_is_one_event_whatever_the_kubelet_says_meanwhile(
+    session: aiohttp.ClientSession,
+) -> None:
+    world = World(static(1, 1), session)
+    world.has_deployment(2)
+
+    def crashes(name: str, text: str, **state: Any) -> None:
+        ended = {"terminated": {"exitCode": 1, "message": "no such model"}}
+        waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": text}}
+        container = {"name": "engine", "restartCount": 2, "lastState": ended, "state": state or waiting}
+        world.has_pod(name, conditions=[], containerStatuses=[container])
+
+    crashes("a", "back-off 10s")
+    async with running(world):
+        await until(lambda: "EngineFailed" in world.reasons())
+        for text in ("back-off 20s", "", "back-off 40s"):
+            crashes("a", text, **({} if text else {"running": {"startedAt": "2026-11-22T10:00:00Z"}}))
+            crashes("b", text)
+            await asyncio.sleep(0.1)
+        [event] = [event for event in world.kube.find("Event") if event["reason"] == "EngineFailed"]
+        assert (event["count"], event["message"]) == (1, "a: CrashLoopBackOff, exit code 1: no such model")
+
+
+async def test_an_hpa_on_our_deployment_is_named_and_taken_back(session: aiohttp.ClientSession) -> None:
+    async with running(World(static(1, 1), session)) as world:
+        await until(lambda: world.replicas == 2)
+        world.somebody_scales(5)
+        await until(lambda: world.condition("Conflict") == ("True", "Conflict"))
+        await until(lambda: world.replicas == 2)
+        assert world.reasons().count("Conflict") == 1
+        [event] = [event for event in world.kube.find("Event") if event["reason"] == "Conflict"]
+        assert "kube-controller-manager through /scale" in event["message"]
+
+
+async def test_by_the_policy_yield_its_size_is_left_to_it_until_the_spec_is_edited(
+    session: aiohttp.ClientSession,
+) -> None:
+    spec = static(1, 1)
+    spec["autoscaling"]["conflictPolicy"] = "Yield"
+    async with running(World(spec, session)) as world:
+        await until(lambda: world.replicas == 2)
+        world.somebody_scales(5)
+        await until(lambda: world.condition("ScalingActive") == ("False", "Conflict"))
+        await asyncio.sleep(0.2)
+        assert world.replicas == 5
+        world.edit(static(1, 2))
+        await until(lambda: world.replicas == 3)
+
+
+async def test_an_engine_that_never_starts_is_given_up_and_the_plan_made_without_it(
+    session: aiohttp.ClientSession,
+) -> None:
+    world = World(static(1, 2), session)
+    world.has_deployment(3)
+    placed = [
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-22T10:00:20Z"},
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-22T10:00:01Z"},
+    ]
+    world.has_pod("a", conditions=placed)
+    world.has_pod("b", conditions=placed)
+    world.has_pod("late", conditions=[])
+    async with running(world):
+        await until(lambda: "EngineGivenUp" in world.reasons())
+        await until(lambda: world.status["decisions"][0]["limited"] == "GPUsUnavailable")
+        await until(lambda: world.replicas == 2)
+        assert world.reasons().count("EngineGivenUp") == 1
+
+
+async def test_what_is_paused_is_told_and_not_changed(session: aiohttp.ClientSession) -> None:
+    spec = static(2, 2)
+    spec["autoscaling"]["pause"] = [{"direction": "Up"}]
+    world = World(spec, session, {"prefill": {"desired": 1}, "decode": {"desired": 1}})
+    world.has_deployment(2)
+    async with running(world):
+        await until(lambda: world.condition("Paused") == ("True", "Paused"))
+        await until(lambda: world.status["lastReason"] == "Paused")
+        assert world.replicas == 2
+        world.edit(static(2, 2))
+        await until(lambda: world.condition("Paused") == ("False", "NotPaused"))
+        await until(lambda: world.replicas == 4)
+
+
+async def test_what_was_learnt_survives_a_restart(session: aiohttp.ClientSession) -> None:
+    """knative#2705: with an empty history a restart scaled down rashly."""
+    world = World(static(1, 1), session)
+    world.has_deployment(2)
+    states = [
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-22T10:01:10Z"},
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-22T10:00:01Z"},
+    ]
+    container = {"name": "engine", "state": {"running": {"startedAt": "2026-11-22T10:00:05Z"}}}
+    world.has_pod("a", conditions=states, containerStatuses=[container])
+    async with running(world):
+        await until(lambda: world.status.get("prefill", {}).get("startupP90Seconds") == 70.0)
+    await world.loop.save()
+    second = world.restarted()
+    async with running(second):
+        await until(lambda: "decisions" in second.status)
+        await until(lambda: second.status["prefill"]["startupP90Seconds"] == 70.0)
 
 
 async def test_pods_that_have_ended_are_no_engines(session: aiohttp.ClientSession) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from pdoperator.api.names import Pool, Role, State
+from pdoperator.api.names import Component, Pool, Role, State
 from pdoperator.api.reasons import Bottleneck, Reason
-from pdoperator.api.status import Status
+from pdoperator.api.status import Size, Status
 from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.controller.pods import PodProblem
-from pdoperator.controller.status import Obstacle, Situation, build_status, desired
+from pdoperator.controller.situation import Obstacle, Situation, StartTimes
+from pdoperator.controller.status import build_status, desired, figures_apart
 from pdoperator.forecast.demand import Demand
-from pdoperator.planning.decision import Decision
-from pdoperator.planning.observation import EngineView
+from pdoperator.forecast.forecasted import Forecasted
+from pdoperator.planning.decision import Candidate, Decision
+from pdoperator.planning.observation import EngineView, Observation, Transfers
 
 NOW, LATER = "2026-11-22T10:00:00Z", "2026-11-22T10:05:00Z"
 
@@ -26,14 +29,20 @@ def decision(prefill: int, decode: int, reason: Reason = Reason.FORECAST) -> Dec
     return Decision(0.0, target, target, reason, "because", bottleneck=Bottleneck.DECODE)
 
 
+SEEN = Observation(
+    at_s=0.0,
+    engines=(engine("a", Role.PREFILL), engine("b", Role.DECODE), engine("c", Role.DECODE, ready=False)),
+    demand=Value(Demand(2.0, 512, 64)),
+    tpot_s=Missing("none finished"),
+)
 SERVING = Situation(
     service="tiny",
     generation=3,
     target=PerRole(1, 2),
-    engines=(engine("a", Role.PREFILL), engine("b", Role.DECODE), engine("c", Role.DECODE, ready=False)),
+    observation=SEEN,
+    decided_on=SEEN,
     routers_ready=1,
     problems=(),
-    demand=Value(Demand(2.0, 512, 64)),
     decision=decision(1, 2),
     scaling_enabled=True,
     dry_run=False,
@@ -59,14 +68,17 @@ def test_a_service_with_both_roles_and_a_router_is_ready() -> None:
 
 
 def test_without_prefill_the_service_is_ready_and_says_that_it_is_aggregated() -> None:
-    only_decode = replace(SERVING, engines=(engine("b", Role.DECODE),))
+    only_decode = replace(SERVING, observation=replace(SEEN, engines=(engine("b", Role.DECODE),)))
     assert conditions(only_decode)["Ready"][:2] == ("True", "NoPrefillEngine")
     assert build_status(only_decode, Status(), NOW).mode == "Aggregated"
 
 
 def test_an_engine_that_fails_is_named_where_nothing_serves() -> None:
-    problem = PodProblem("a", Reason.ENGINE_FAILED, "a: CrashLoopBackOff: no such model")
-    down = replace(SERVING, engines=(engine("a", Role.BOTH, ready=False),), problems=(problem,))
+    problem = PodProblem(
+        Component.ENGINE, Reason.ENGINE_FAILED, "crash", "a: CrashLoopBackOff: no such model"
+    )
+    nothing = replace(SEEN, engines=(engine("a", Role.BOTH, ready=False),))
+    down = replace(SERVING, observation=nothing, problems=(problem,))
     assert conditions(down)["Ready"] == ("False", "EngineFailed", "a: CrashLoopBackOff: no such model")
     assert "no such model" in conditions(down)["PrefillReady"][2]
 
@@ -81,10 +93,105 @@ def test_a_refused_edit_does_not_make_a_serving_service_unready() -> None:
     )
 
 
+def blind(**changes: Any) -> Situation:
+    return replace(SERVING, decided_on=replace(SEEN, **changes))
+
+
 def test_metrics_that_are_gone_stop_scaling_visibly() -> None:
-    blind = replace(SERVING, demand=Missing("router x: timed out"))
-    assert conditions(blind)["MetricsFresh"] == ("False", "FailedGetMetrics", "router x: timed out")
-    assert conditions(blind)["ScalingActive"][0] == "False"
+    away = "router x: timed out"
+    seen = conditions(blind(demand=Missing(away), unread=away))
+    assert seen["MetricsFresh"] == ("False", "FailedGetMetrics", away)
+    assert seen["ScalingActive"][:2] == ("False", "FailedGetMetrics")
+
+
+def test_that_no_request_has_finished_yet_is_no_failure_to_read_metrics() -> None:
+    seen = conditions(blind(demand=Missing("requests came but none has finished yet")))
+    assert seen["MetricsFresh"][:2] == ("True", "TooFewMetrics")
+    assert seen["ScalingActive"][:2] == ("False", "TooFewMetrics")
+
+
+def test_a_router_that_fails_is_not_called_an_engine() -> None:
+    problem = PodProblem(Component.ROUTER, Reason.ROUTER_FAILED, "crash", "router-1: exit code 1")
+    seen = conditions(replace(SERVING, routers_ready=0, problems=(problem,)))
+    assert seen["RouterReady"] == ("False", "RouterFailed", "router-1: exit code 1")
+    assert seen["DecodeReady"][:2] == ("False", "Starting")
+
+
+def test_a_forecast_is_trusted_by_its_skill_and_unknown_without_a_test() -> None:
+    assert conditions(SERVING)["ForecastTrusted"][:2] == ("Unknown", "ForecastUntested")
+    for trusted, expected in ((True, ("True", "ForecastSkilful")), (False, ("False", "ForecastLoses"))):
+        ahead = Forecasted(Demand(3.0, 512, 64), "MSTL", 120.0, skill=0.2, trusted=trusted)
+        tested = replace(SERVING, decision=replace(decision(1, 2), forecast=ahead))
+        assert conditions(tested)["ForecastTrusted"][:2] == expected
+
+
+def test_who_else_changes_the_service_is_named() -> None:
+    who = "Deployment tiny-engine: spec.replicas by kube-controller-manager through /scale; left to them"
+    seen = conditions(replace(SERVING, conflict=who, yielded=who))
+    assert seen["Conflict"] == ("True", "Conflict", who)
+    assert seen["ScalingActive"] == ("False", "Conflict", who)
+    assert conditions(SERVING)["Conflict"][:2] == ("False", "NoConflict")
+
+
+def signal(situation: Situation, name: str) -> tuple[str, str, str]:
+    status = build_status(situation, Status(), NOW)
+    [told] = [each for each in status.signals if each.name == name]
+    return told.state, told.used_as, told.message
+
+
+def test_every_signal_says_what_is_done_without_it() -> None:
+    assert signal(SERVING, "demand") == ("Fresh", "AsRead", "2.00 req/s, ISL 512, OSL 64")
+    assert signal(SERVING, "tpot") == ("Missing", "Profile", "none finished")
+    assert signal(SERVING, "prefixHit")[1] == "ColdCache"
+    assert signal(SERVING, "startup")[1] == "Default"
+    old = blind(demand=Value(None, age_s=30), transfers=Value(Transfers(3, 1), age_s=300))
+    assert signal(old, "demand") == ("Old", "LastGood", "no request")
+    assert signal(old, "transfers") == ("Old", "LastGood", "3 done, 1 failed, 0 expired, 0 late")
+    assert signal(blind(demand=Value(None, age_s=300)), "demand")[1] == "Hold"
+
+
+def test_a_signal_of_engines_tells_how_many_could_not_be_read() -> None:
+    known = replace(engine("a", Role.PREFILL), waiting=Value(3.0))
+    seen = blind(engines=(known, engine("b", Role.DECODE)))
+    assert signal(seen, "queues")[2] == "3 requests wait at 1 engines; 1 engines could not be read"
+    assert signal(SERVING, "queues") == ("Missing", "LeftOut", "not scraped")
+
+
+def test_a_decision_is_explained_by_what_it_saw_and_weighed() -> None:
+    ahead = Forecasted(Demand(3.0, 512, 64), "MSTL", 120.0, skill=0.2, trusted=True)
+    made = replace(
+        decision(3, 5),
+        wanted=PerRole(4, 5),
+        limited=Reason.GPU_BUDGET,
+        forecast=ahead,
+        evidence=("prefill queue 12",),
+        candidates=(Candidate(PerRole(3, 5)), Candidate(PerRole(2, 5), "TTFT p90 2.4 s over 2 s")),
+        without_forecast=PerRole(2, 3),
+    )
+    told = build_status(replace(SERVING, decision=made), Status(), NOW).decisions[0]
+    assert (told.wanted, told.without_forecast) == (Size(prefill=4, decode=5), Size(prefill=2, decode=3))
+    assert told.demand is not None
+    assert told.demand.requests_per_second == 2.0
+    assert told.forecast is not None
+    assert (told.forecast.model, told.forecast.skill) == ("MSTL", 0.2)
+    assert [(c.prefill, c.rejected) for c in told.candidates] == [(3, ""), (2, "TTFT p90 2.4 s over 2 s")]
+    assert (told.evidence, told.limited) == (["prefill queue 12"], "GPUBudget")
+
+
+def test_start_up_times_stand_with_their_role() -> None:
+    slow = replace(SERVING, startups=PerRole(StartTimes(40.0, 90.0), StartTimes()))
+    status = build_status(slow, Status(), NOW)
+    assert (status.prefill.startup_p50_seconds, status.prefill.startup_p90_seconds) == (40.0, 90.0)
+    assert status.decode.startup_p90_seconds is None
+
+
+def test_figures_that_drift_are_told_apart_from_what_people_wait_for() -> None:
+    first = build_status(SERVING, Status(), NOW)
+    drifted = build_status(blind(demand=Value(Demand(2.5, 512, 64))), first, LATER)
+    assert drifted != first
+    assert figures_apart(drifted, first) == first
+    grown = build_status(replace(SERVING, target=PerRole(2, 2)), first, LATER)
+    assert figures_apart(grown, first) != first
 
 
 def test_a_bound_that_cut_the_decision_is_named() -> None:
@@ -96,7 +203,7 @@ def test_a_bound_that_cut_the_decision_is_named() -> None:
 
 def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     first = build_status(SERVING, Status(), NOW)
-    second = build_status(replace(SERVING, demand=Missing("gone")), first, LATER)
+    second = build_status(blind(demand=Missing("gone"), unread="gone"), first, LATER)
     times = {each.type: each.last_transition_time for each in second.conditions}
     assert times["Ready"] == NOW
     assert times["MetricsFresh"] == LATER

@@ -12,6 +12,7 @@ from pdoperator.api.behavior import Behavior
 from pdoperator.api.calendar import CalendarEntry, Schedule
 from pdoperator.api.model import ApiModel, Duration, rules
 from pdoperator.api.pause import Pause
+from pdoperator.api.sources import ConflictPolicy, MetricsSource
 from pdoperator.api.units import RATIO_PATTERN
 
 Ratio = Annotated[str, Field(pattern=RATIO_PATTERN, max_length=9)]
@@ -78,6 +79,13 @@ class Autoscaling(ApiModel):
         ),
     ] = defaults.INTERVAL
     forecast: Forecast = Forecast()
+    metrics: MetricsSource = MetricsSource()
+    conflict_policy: Annotated[
+        ConflictPolicy,
+        Field(
+            description="When others change its objects: take that back, or leave it until the next edit.",
+        ),
+    ] = ConflictPolicy.ENFORCE
     gpu_budget: Annotated[
         int | None,
         Field(

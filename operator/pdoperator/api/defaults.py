@@ -42,6 +42,7 @@ SCALE_DOWN_PERCENT = 100
 TOLERANCE = 0.1  # HPA v2
 BEFORE_EVENT_S = 300.0  # the load before an event of the calendar is the mean over this long
 IDLE_AFTER_S = 50.0  # DOPD goes back to its minimum after this long without a request
+SIGNAL_FRESH_S = 15.0  # as old as a scrape of Prometheus usually is
 METRICS_MAX_AGE_S = 60.0  # older readings do not justify a change
 # An engine's start until it has been measured: pulls, loads and compiles take 2 to 8 minutes (llm-d-autoscaling#1071).
 STARTUP_S = 300.0
@@ -62,6 +63,12 @@ OSL_CV = 1.1  # of Azure's conversation trace of 2023
 
 # --- actuation ---------------------------------------------------------------------------------------------
 STEP_PERIOD_S = 1.0  # how often flips and drains in progress are looked at
+# An engine that is not ready by then is given up: three times what 9 of 10 took, within bounds that leave room for one
+# slow pull and end where the kubelet would start it anew.
+START_DEADLINE_P90S = 3.0
+START_DEADLINE_MIN_S = 60.0
+SCHEDULE_DEADLINE_S = 300.0  # a node autoscaler brings a node within minutes, or it has none
+UNAVAILABLE_S = 600.0  # what could not be had is not asked for again so soon
 # A drain that takes longer is given up and the engine deleted (vLLM drains once more).
 DRAIN_TIMEOUT_S = 120.0
 FLIP_TIMEOUT_S = 120.0  # a flip that no router confirms by then is reported
@@ -90,6 +97,11 @@ SCRAPE_TIMEOUT_S = 2.0
 SCRAPE_CONCURRENCY = 32  # scrapes at a time per service; a scrape takes milliseconds
 SCRAPE_MAX_BYTES = 8 << 20  # vLLM exposes some 100 kB; whatever sends more is not an engine
 API_TIMEOUT_S = 10.0
+MEMORY_PERIOD_S = 60.0  # a history that is a minute old is as good; etcd keeps every write
+SAVE_LIMIT_S = 5.0  # at the end all histories are written; the pod's grace period is 30 s
+MEMORY_MAX_BYTES = 400_000  # of one text; an object may hold 1 MiB, and two such texts fit
 # Calls at a time; below the client's 100 connections, so that watches and the Lease always get theirs.
 API_CONCURRENCY = 32
 DECISIONS_KEPT = 20
+EXPLAINED_AT_MOST = 8  # candidates and pieces of evidence of one decision; the object must stay small
+STATUS_PERIOD_S = 15.0  # figures that merely drift are written this often; what people wait for, at once

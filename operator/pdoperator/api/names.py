@@ -76,6 +76,11 @@ def router_name(service: str) -> str:
     return f"{service}-router"
 
 
+def history_name(service: str) -> str:
+    """Name of the ConfigMap with what the operator remembers of a service."""
+    return f"{service}-history"
+
+
 def engine_selector(service: str) -> dict[str, str]:
     """Labels that all engines of a service carry."""
     return {LABEL_SERVICE: service, LABEL_COMPONENT: Component.ENGINE.value}

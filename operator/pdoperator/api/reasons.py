@@ -31,6 +31,18 @@ class Bottleneck(StrEnum):
     ROUTER = "Router"
 
 
+class SignalUse(StrEnum):
+    """What decisions do with a signal: the stated policy where it is old or missing. Unknown is never zero."""
+
+    AS_READ = "AsRead"
+    LAST_GOOD = "LastGood"
+    HOLD = "Hold"  # sizes stay as they are
+    PROFILE = "Profile"  # the profile's own figure stands
+    DEFAULT = "Default"  # the default in api/defaults.py stands
+    COLD_CACHE = "ColdCache"  # as if no prompt were cached: asks for more prefill, never for less
+    LEFT_OUT = "LeftOut"  # what could not be read takes no part, the rest does
+
+
 class Reason(StrEnum):
     """Why something is as it is, or was done."""
 
@@ -40,11 +52,11 @@ class Reason(StrEnum):
     NO_PREFILL_ENGINE = "NoPrefillEngine"
     NO_ENGINE = "NoEngine"
     ENOUGH_ENGINES = "EnoughEngines"
-    ENGINES_MISSING = "EnginesMissing"
     ENGINE_FAILED = "EngineFailed"
     UNSCHEDULABLE = "Unschedulable"
     ROUTER_SERVING = "RouterServing"
     ROUTER_MISSING = "RouterMissing"
+    ROUTER_FAILED = "RouterFailed"
     INVALID_SPEC = "InvalidSpec"
     CANNOT_PAIR = "CannotPair"
     APPLY_FAILED = "ApplyFailed"
@@ -72,10 +84,21 @@ class Reason(StrEnum):
     DRY_RUN = "DryRun"
     VALID_METRICS = "ValidMetrics"
     FAILED_GET_METRICS = "FailedGetMetrics"
+    TOO_FEW_METRICS = "TooFewMetrics"
+    # forecast
+    FORECAST_SKILFUL = "ForecastSkilful"
+    FORECAST_LOSES = "ForecastLoses"
+    FORECAST_UNTESTED = "ForecastUntested"
+    # somebody else, and what is not to be had
+    NO_CONFLICT = "NoConflict"
+    CONFLICT = "Conflict"
+    NOT_PAUSED = "NotPaused"
+    GPUS_UNAVAILABLE = "GPUsUnavailable"
     # Events
     SUCCESSFUL_RESCALE = "SuccessfulRescale"
     FAILED_RESCALE = "FailedRescale"
     ROLE_FLIPPED = "RoleFlipped"
     FLIP_TIMEOUT = "FlipTimeout"
+    ENGINE_GIVEN_UP = "EngineGivenUp"
     ENGINE_DRAINED = "EngineDrained"
     DRAIN_TIMEOUT = "DrainTimeout"

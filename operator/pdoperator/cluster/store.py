@@ -41,6 +41,10 @@ class Store:
         """Deployments of a service by name."""
         return dict(self._of(DEPLOYMENTS).get(key, {}))
 
+    def child(self, resource: Resource, key: Key, name: str) -> Object | None:
+        """One object of a service, if it is known."""
+        return self._of(resource).get(key, {}).get(name)
+
     def written(self, resource: Resource, body: Object) -> None:
         """Remember the answer to our own write, so that the next look sees it before the watch brings it."""
         if body["metadata"].get("uid") not in self._deleted:

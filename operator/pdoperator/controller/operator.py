@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from kubernetes.aio.client import ApiClient
 
-from pdoperator.api import names
+from pdoperator.api import defaults, names
 from pdoperator.cluster.kube import CHILDREN, DEPLOYMENTS, PODS, Object, Resource
 from pdoperator.cluster.store import Key
 from pdoperator.cluster.watch import Change, Source, follow
@@ -74,12 +74,23 @@ class Operator:
 
     async def stop(self) -> None:
         """End all loops and watches."""
+        loops = [loop for _, loop, _ in self._loops.values()]
         tasks = [task for _, _, task in self._loops.values()]
         tasks += [self._following] if self._following else []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._loops.clear()
+        await _all_saved(loops)
+
+
+async def _all_saved(loops: Sequence[ServiceLoop]) -> None:
+    """What cannot be written by then is lost, which costs a minute of history at most."""
+    try:
+        async with asyncio.timeout(defaults.SAVE_LIMIT_S):
+            await asyncio.gather(*(loop.save() for loop in loops), return_exceptions=True)
+    except TimeoutError:
+        log.warning("not every history was written before the end")
 
 
 async def _follow_children(api: ApiClient, context: Context, namespaces: Sequence[str]) -> None:

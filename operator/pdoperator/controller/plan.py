@@ -10,7 +10,7 @@ from pdoperator.api.names import Pool
 from pdoperator.api.reasons import Reason
 from pdoperator.api.spec import Spec
 from pdoperator.cluster.kube import Object
-from pdoperator.controller.status import Obstacle
+from pdoperator.controller.situation import Obstacle
 from pdoperator.planning.settings import PlanSettings, plan_settings
 from pdoperator.workload.pairing import pairing_problem, pools
 from pdoperator.workload.render import Owner

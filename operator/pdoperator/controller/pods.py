@@ -10,27 +10,28 @@ from pdoperator.api.reasons import Reason
 from pdoperator.api.units import epoch_s
 from pdoperator.cluster.kube import Object
 
-# Waiting reasons that a pod does not leave by itself.
-_FAILING = frozenset(
-    {
-        "CrashLoopBackOff",
-        "ImagePullBackOff",
-        "ErrImagePull",
-        "InvalidImageName",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "RunContainerError",
-    }
-)
+# Waiting reasons that a container does not leave by itself, by the trouble that they are signs of: the kubelet changes
+# between trying and backing off, and the words with it.
+_IMAGE, _CRASH, _CONFIG = "image", "crash", "configuration"
+_FAILING = {
+    "CrashLoopBackOff": _CRASH,
+    "ImagePullBackOff": _IMAGE,
+    "ErrImagePull": _IMAGE,
+    "InvalidImageName": _IMAGE,
+    "CreateContainerConfigError": _CONFIG,
+    "CreateContainerError": _CONFIG,
+    "RunContainerError": _CONFIG,
+}
 _MESSAGE_LIMIT = 300
 
 
 @dataclass(frozen=True, slots=True)
 class PodProblem:
-    """Why a pod does not come up."""
+    """Why a pod does not come up. `kind` stays as long as the trouble does, the message may change."""
 
-    pod: str
+    component: Component
     reason: Reason
+    kind: str
     message: str
 
 
@@ -80,25 +81,38 @@ def is_finished(pod: Object) -> bool:
 def problem(pod: Object) -> PodProblem | None:
     """What keeps a pod from running, in the words of the kubelet or the scheduler."""
     name = pod["metadata"]["name"]
-    for condition in pod.get("status", {}).get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return PodProblem(
-                name, Reason.UNSCHEDULABLE, f"{name} cannot be placed: {condition.get('message', '')}"
-            )
+    component = Component(pod["metadata"]["labels"].get(names.LABEL_COMPONENT, Component.ENGINE))
     status = pod.get("status", {})
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            said = f"{name} cannot be placed: {condition.get('message', '')}"
+            return PodProblem(component, Reason.UNSCHEDULABLE, component.value, said)
+    failed = Reason.ROUTER_FAILED if component is Component.ROUTER else Reason.ENGINE_FAILED
     for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
-        waiting = container.get("state", {}).get("waiting", {})
-        if waiting.get("reason") in _FAILING:
-            said = _last_words(container) or waiting.get("message", "")
-            return PodProblem(name, Reason.ENGINE_FAILED, f"{name}: {waiting['reason']}: {said}".rstrip(": "))
+        if (found := _container_problem(container)) is not None:
+            return PodProblem(component, failed, found[0], f"{name}: {found[1]}")
     return None
 
 
-def _last_words(container: Object) -> str:
+def _container_problem(container: Object) -> tuple[str, str] | None:
+    """Kind of trouble and what is said of it."""
+    state, ended = container.get("state", {}), container.get("lastState", {}).get("terminated", {})
+    waiting = state.get("waiting", {})
+    kind = _FAILING.get(waiting.get("reason", ""))
+    if kind == _CRASH:
+        return kind, f"CrashLoopBackOff, exit code {ended.get('exitCode', 'unknown')}: {_last_words(ended)}"
+    if kind is not None:
+        return kind, f"{waiting['reason']}: {waiting.get('message', '')[:_MESSAGE_LIMIT]}"
+    exited = state.get("terminated", {})
+    if exited.get("exitCode", 0) != 0:
+        return _CRASH, f"ended with exit code {exited['exitCode']}: {_last_words(exited)}"
+    return None
+
+
+def _last_words(ended: Object) -> str:
     """The end of the termination message: with FallbackToLogsOnError the last lines of the log."""
-    ended = container.get("lastState", {}).get("terminated", {})
     lines = [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
-    return lines[-1][-_MESSAGE_LIMIT:] if lines else ""
+    return lines[-1][-_MESSAGE_LIMIT:] if lines else "it said nothing"
 
 
 def _condition(pod: Object, kind: str) -> str | None:

@@ -79,4 +79,5 @@ class Observation:
     slo: Value[SloCounts] | Missing = _NOT_MEASURED
     startup_p90_s: Value[float] | Missing = _NOT_MEASURED  # pod created to ready, measured pod by pod
     transfers: Value[Transfers] | Missing = _NOT_MEASURED
+    prefix_hit: Value[float] | Missing = _NOT_MEASURED  # share of prompt tokens found in a prefix cache
     unread: str = ""  # which router that serves could not be read, and why; empty: all were

@@ -37,6 +37,7 @@ class Limits:
     ratio_min: tuple[int, int] | None = None
     ratio_max: tuple[int, int] | None = None
     scheduled: bool = False
+    short: bool = False  # an engine could not start: these are not the spec's bounds but what can be had now
 
     def cost(self, target: PerRole[int]) -> int:
         """What `target` takes of the budget."""

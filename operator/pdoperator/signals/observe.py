@@ -63,6 +63,7 @@ class ServiceScraper:
             slo=came.slo,
             startup_p90_s=self.startups.quantile(0.9),
             transfers=over_engines.transfers,
+            prefix_hit=over_engines.prefix_hit,
             unread=table.unread,
         )
 

@@ -19,6 +19,7 @@ _FIELDS = {
     Reason.TOO_MANY_REPLICAS: "maxReplicas",
     Reason.GPU_BUDGET: "gpuBudget",
     Reason.RATIO_BOUND: "ratio",
+    Reason.GPUS_UNAVAILABLE: "what can be had",
 }
 
 _REPLICAS = (Reason.TOO_FEW_REPLICAS, Reason.TOO_MANY_REPLICAS)
@@ -42,6 +43,8 @@ def apply_limits(wanted: PerRole[int], limits: Limits) -> Limited:
     fitted = within_budget(target, limits)
     if fitted != target:
         target, reason = fitted, Reason.GPU_BUDGET
+    if limits.short and reason in (Reason.GPU_BUDGET, Reason.TOO_MANY_REPLICAS):
+        reason = Reason.GPUS_UNAVAILABLE
     bounded = within_ratio(target, limits)
     if bounded != target:
         target, reason = bounded, Reason.RATIO_BOUND

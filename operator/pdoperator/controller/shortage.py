@@ -1,0 +1,52 @@
+"""Engines that were given up, and what can be had meanwhile."""
+
+from __future__ import annotations
+
+from pdoperator.api import defaults
+from pdoperator.api.reasons import Reason
+from pdoperator.cluster.events import Event
+from pdoperator.planning.observation import EngineView, Observation
+from pdoperator.planning.settings import Limits
+from pdoperator.planning.starting import obtainable, overdue, start_deadline_s
+
+
+class Shortage:
+    """Of one service. It is not kept across restarts: the next operator gives the same engine up by its age."""
+
+    def __init__(self) -> None:
+        self._limits: Limits | None = None
+        self._until_s = 0.0
+        self._given_up: set[str] = set()
+
+    def look(self, observation: Observation, limits: Limits) -> list[Event]:
+        """Give up what is past its deadline; an Event for each. Any: the plan is to be made again."""
+        deadline_s = start_deadline_s(observation.startup_p90_s)
+        late = overdue(observation.engines, observation.at_s, deadline_s)
+        self._given_up &= {engine.name for engine in observation.engines}
+        fresh = [engine for engine in late if engine.name not in self._given_up]
+        if fresh:
+            self._given_up |= {engine.name for engine in fresh}
+            self._limits = obtainable(limits, observation.engines, late)
+            self._until_s = observation.at_s + defaults.UNAVAILABLE_S
+        return [_event(engine, observation.at_s) for engine in fresh]
+
+    def limits(self, limits: Limits, now_s: float) -> Limits:
+        """The limits to plan with now."""
+        if self._limits is None or now_s >= self._until_s:
+            return limits
+        return self._limits
+
+    def forget(self) -> None:
+        """The spec was edited: whatever kept an engine from starting may be over."""
+        self._limits = None
+        self._given_up = set()
+
+
+def _event(engine: EngineView, now_s: float) -> Event:
+    waited = f"{now_s - engine.created_s:.0f} s"
+    what = "was not ready" if engine.scheduled else "found no node"
+    text = (
+        f"{engine.name} {what} after {waited} and is given up; its GPUs count as not to be had for"
+        f" {defaults.UNAVAILABLE_S / 60:.0f} min, and the plan is made again"
+    )
+    return Event(Reason.ENGINE_GIVEN_UP, text, warning=True)

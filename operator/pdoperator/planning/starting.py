@@ -1,0 +1,65 @@
+"""Engines that do not start: when one is given up, and what can be had meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pdoperator.api import defaults
+from pdoperator.api.names import Pool, Role, State
+from pdoperator.api.values import Missing, PerRole, Value
+from pdoperator.planning.observation import EngineView
+from pdoperator.planning.settings import Limits, RoleLimits
+
+
+def start_deadline_s(startup_p90_s: Value[float] | Missing) -> float:
+    """How long an engine may take from its pod's creation to ready: a multiple of what 9 of 10 took.
+
+    As long as none has been seen to start, the time after which the kubelet itself would start it anew.
+    """
+    if isinstance(startup_p90_s, Missing):
+        return defaults.ENGINE_START_LIMIT_S
+    longest_s = defaults.START_DEADLINE_P90S * startup_p90_s.x
+    return min(defaults.ENGINE_START_LIMIT_S, max(defaults.START_DEADLINE_MIN_S, longest_s))
+
+
+def overdue(engines: Iterable[EngineView], now_s: float, deadline_s: float) -> list[EngineView]:
+    """Engines that have never been ready and are past their deadline; without a node a shorter one may apply."""
+
+    def limit_s(engine: EngineView) -> float:
+        return deadline_s if engine.scheduled else min(deadline_s, defaults.SCHEDULE_DEADLINE_S)
+
+    return [
+        engine
+        for engine in engines
+        if not engine.ready
+        and not engine.deleting
+        and engine.state is State.WARMING
+        and now_s - engine.created_s > limit_s(engine)
+    ]
+
+
+def obtainable(limits: Limits, engines: Iterable[EngineView], late: Iterable[EngineView]) -> Limits:
+    """Limits under which the engines in `late` and their GPUs are not to be had: no more than there is without them.
+
+    A pool of its own (its image may be at fault) is bounded too. minReplicas stand, as everywhere.
+    """
+    lost = {engine.name for engine in late}
+    left = Counter(e.pool for e in engines if not e.deleting and e.name not in lost)
+    failing = {engine.pool for engine in late}
+    cost = sum(count * cost_of(pool, limits) for pool, count in left.items())
+
+    def bounded(role: Role) -> RoleLimits:
+        most, pool = limits.roles[role], Pool(role.value)
+        if pool not in failing:
+            return most
+        return replace(most, most=max(most.least, min(most.most, left[pool])))
+
+    budget = cost if limits.budget is None else min(limits.budget, cost)
+    return replace(limits, roles=PerRole.of(bounded), budget=budget if cost else limits.budget, short=True)
+
+
+def cost_of(pool: Pool, limits: Limits) -> int:
+    """One engine's share of the budget; both roles of a shared pool cost the same, as they are the same pod."""
+    return limits.roles.decode.cost if pool is Pool.SHARED else limits.roles[Role(pool.value)].cost
