@@ -2,86 +2,108 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
+
+_SPARE = 1.25  # room of a log over what is kept: its copying is rare, its memory small
 
 
 class _Log:
-    """Running sums that only ever grow at their end; older holders see the rows that they know."""
+    """Readings (NaN: missing) and running sums of the known ones; grows at its end only, so older holders keep theirs.
 
-    __slots__ = ("known", "memo", "total", "used")
+    Arrays of the standard library, because single items of them are read far faster than NumPy's.
+    """
+
+    __slots__ = ("capacity", "count", "square", "total", "values")
 
     def __init__(self, values: Floats, capacity: int) -> None:
-        self.used = len(values)
-        self.total = np.zeros(capacity + 1)
-        self.known = np.zeros(capacity + 1)
-        self.memo: dict[Any, Any] = {}
-        self.write(0, values)
+        self.capacity = max(capacity, len(values))
+        present = np.where(np.isnan(values), 0.0, values)
+        self.values = array("d", values.tobytes())
+        self.total, self.square, self.count = (
+            array("d", np.concatenate([[0.0], np.cumsum(summed)]).tobytes())
+            for summed in (present, present**2, ~np.isnan(values))
+        )
 
-    def write(self, at: int, values: Floats) -> None:
-        """Appends rows at `at`, its end; NaN is a missing one."""
-        missing, end = np.isnan(values), at + len(values) + 1
-        self.total[at + 1 : end] = self.total[at] + np.cumsum(np.where(missing, 0.0, values))
-        self.known[at + 1 : end] = self.known[at] + np.cumsum(~missing)
+    def append(self, value: float) -> None:
+        known = value == value
+        self.values.append(value)
+        self.total.append(self.total[-1] + value if known else self.total[-1])
+        self.square.append(self.square[-1] + value * value if known else self.square[-1])
+        self.count.append(self.count[-1] + known)
 
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
     """`keep` buckets at most; `end` is the number of steps from time zero to the end of the newest one.
 
-    Appending returns new Buckets that share the arrays with the old ones, which stay as they are.
+    Appending returns new Buckets that share the log with the old ones, which stay as they are.
     """
 
     keep: int
     end: int
-    log: _Log
     size: int  # rows of the log that belong to this value
+    log: _Log
 
     @classmethod
     def of(cls, keep: int, end: int, values: Floats) -> Buckets:
         """Buckets with these values (NaN: missing), the newest ending `end` steps after time zero."""
         kept = np.asarray(values, dtype=float)[-keep:]
-        return cls(keep, end, _Log(kept, 2 * keep), len(kept))
+        return cls(keep, end, len(kept), _Log(kept, math.ceil(keep * _SPARE)))
 
     def __len__(self) -> int:
         return min(self.size, self.keep)
 
+    @property
+    def known(self) -> bool:
+        """Whether there is any reading at all."""
+        return self.log.count[self.size] > self.log.count[self.size - len(self)]
+
     def appended(self, value: float) -> Buckets:
         """One step on; NaN is a missing reading."""
-        log, size = self.log, self.size
-        if log.used != size or size + 1 >= len(log.total):  # another value went on from here, or it is full
+        log = self.log
+        if (
+            len(log.values) != self.size or self.size >= log.capacity
+        ):  # another went on from here, or it is full
             return Buckets.of(self.keep, self.end + 1, np.append(self.values(), value))
-        known = value == value
-        log.total[size + 1] = log.total[size] + value if known else log.total[size]
-        log.known[size + 1] = log.known[size] + known
-        log.used = size + 1
-        return Buckets(self.keep, self.end + 1, log, size + 1)
+        log.append(value)
+        return Buckets(self.keep, self.end + 1, self.size + 1, log)
 
-    def skipped(self, steps: int) -> Buckets:
-        """`steps` missing readings on."""
-        return Buckets.of(
-            self.keep,
-            self.end + steps,
-            np.concatenate([self.values(), np.full(min(steps, self.keep), np.nan)]),
+    def values(self, start: int | None = None, stop: int | None = None) -> Floats:
+        """The readings between two numbers of steps from time zero, of those that are kept; NaN for missing ones."""
+        first, last = self._rows(
+            self.end - self.keep if start is None else start, self.end if stop is None else stop
         )
+        return np.array(self.log.values[first:last])
 
-    def values(self) -> Floats:
-        """What is kept, oldest first; NaN for what is missing."""
-        first = self.size - len(self)
-        known = np.diff(self.log.known[first : self.size + 1])
-        return np.where(known > 0, np.diff(self.log.total[first : self.size + 1]), np.nan)
+    def peak(self, start: int, stop: int) -> float:
+        """The highest known reading between two numbers of steps from time zero; NaN where there is none."""
+        values = self.values(start, stop)
+        return float(np.fmax.reduce(values)) if len(values) else math.nan
 
-    def mean(self, start: Indices | int, stop: Indices | int) -> Floats:
+    def mean(self, start: int, stop: int) -> float:
         """Mean of the known readings between two numbers of steps from time zero; NaN where there is none."""
-        first, offset = self.size - len(self), self.size - self.end
-        a = np.clip(np.asarray(start) + offset, first, self.size)
-        b = np.clip(np.asarray(stop) + offset, first, self.size)
-        total, known = self.log.total[b] - self.log.total[a], self.log.known[b] - self.log.known[a]
-        mean: Floats = np.divide(total, known, out=np.full(np.shape(total), np.nan), where=known > 0)
-        return mean
+        first, last = self._rows(start, stop)
+        count = self.log.count[last] - self.log.count[first]
+        return (self.log.total[last] - self.log.total[first]) / count if count else math.nan
+
+    def spread(self, start: int, stop: int) -> float:
+        """Standard deviation of the known readings between two numbers of steps; 0 where there are none."""
+        first, last = self._rows(start, stop)
+        count = self.log.count[last] - self.log.count[first]
+        if not count:
+            return 0.0
+        mean = (self.log.total[last] - self.log.total[first]) / count
+        return math.sqrt(max((self.log.square[last] - self.log.square[first]) / count - mean * mean, 0.0))
+
+    def _rows(self, start: int, stop: int) -> tuple[int, int]:
+        oldest, offset = self.size - len(self), self.size - self.end
+        first, last = start + offset, stop + offset
+        first = oldest if first < oldest else min(first, self.size)
+        return first, max(first, min(last, self.size))

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from bisect import bisect
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pdoperator.api import defaults
 from pdoperator.forecast.buckets import Buckets, Floats
+from pdoperator.forecast.conformal import QUANTILES
+from pdoperator.forecast.features import COLUMNS, F, row
+from pdoperator.forecast.fit import NAMES
+from pdoperator.forecast.season import COARSE_S, KEEP_S, Season, season_at
+from pdoperator.forecast.track import Track
 
-_FINE_S = 6 * 3600.0
-_LEVEL_S = 300.0
-_PRIOR = 1.5
-_FEW = 40
+FINE_S = 2 * 3600.0
+WINDOWS_S = (10.0, 30.0)
+HOLD = "Hold"
+_FIRST_S = 60.0  # of a history are too short to learn from
+_NEW_HEIGHT = 1.5  # a peak is never expected above so many times the highest of a week
 
 
 class NoLoadSeenError(ValueError):
@@ -26,8 +34,8 @@ class NoLoadSeenError(ValueError):
 class Peak:
     """The load that will not be exceeded.
 
-    `value` at the quantile asked, `point` as expected. `skill` is the share of the loss of the better of last value and
-    seasonal naive that `model` avoided in its back-test; `trusted` is False when it avoided none.
+    `value` at the quantile asked, `point` in the median. `skill` is the share of the loss of the better of last value
+    and seasonal naive that the forecast avoided in its back-test; `trusted` is False when it avoided none.
     """
 
     value: float
@@ -43,69 +51,107 @@ class LoadForecast:
     """The history of one load, in any unit. A value: observing returns a new one, cheaply."""
 
     interval_s: float
-    fine: Buckets | None = None
+    tracks: tuple[Track, ...]  # by window, shortest first
+    fine: Buckets
+    averages: tuple[Buckets, ...]  # over the window of each track
+    coarse: Buckets
+    season: Season
+    silent: int = 0  # buckets since the newest known reading
 
     @classmethod
     def empty(cls, interval_s: float) -> LoadForecast:
         """No history yet; `interval_s` is the time between observations."""
-        return cls(interval_s)
+        windows = sorted({max(1, round(window / interval_s)) for window in WINDOWS_S})
+        none = Buckets.of(round(FINE_S / interval_s), 0, np.empty(0))
+        coarse = Buckets.of(round(KEEP_S / COARSE_S), 0, np.empty(0))
+        tracks = tuple(Track.empty(window, interval_s) for window in windows)
+        return cls(interval_s, tracks, none, (none,) * len(tracks), coarse, Season())
 
     def observe(self, at_s: float, value: float | None) -> LoadForecast:
         """With the mean load over the interval that ended at `at_s`; None: it is not known.
 
         A second observation of the same interval is ignored.
         """
-        reading, end = math.nan if value is None else value, round(at_s / self.interval_s)
-        fine = self.fine
-        if fine is None:
-            return LoadForecast(
-                self.interval_s, Buckets.of(round(_FINE_S / self.interval_s), end, np.array([reading]))
-            )
-        if end <= fine.end:
-            return self
-        if end > fine.end + 1:
-            fine = fine.skipped(end - fine.end - 1)
-        return LoadForecast(self.interval_s, fine.appended(reading))
+        end = round(at_s / self.interval_s)
+        forecast = self if self.fine.size else self._from(end - 1)
+        for _ in range(end - forecast.fine.end - 1):
+            forecast = forecast._stepped(math.nan)
+        return (
+            forecast._stepped(math.nan if value is None else value) if end > forecast.fine.end else forecast
+        )
 
     def peak(self, horizon_s: float, quantile: float, window_s: float) -> Peak:
         """The load that no average over `window_s` exceeds between now and now + `horizon_s`, at `quantile`.
 
         Raises NoLoadSeenError before the first known reading.
         """
-        fine = self.fine
-        if fine is None or not fine.log.known[fine.size]:
+        window = window_s / self.interval_s + 0.5
+        at = max((i for i, track in enumerate(self.tracks) if track.window <= window), default=0)
+        track, silent = self.tracks[at], self.silent
+        held = silent * self.interval_s > defaults.METRICS_MAX_AGE_S
+        now = self.fine.end - silent if held else self.fine.end
+        x = row(self.fine, self.averages[at], now, self.interval_s, self.season)
+        if x is None:
             raise NoLoadSeenError
-        window = max(1, round(window_s / self.interval_s))
-        horizon = max(window, round(horizon_s / self.interval_s))
-        level_steps = round(_LEVEL_S / self.interval_s)
-        level = _newest_known(fine, level_steps)
-        ratios = self._ratios(fine, horizon, window, level_steps)
-        if len(ratios) < _FEW:
-            factor = max(_PRIOR, float(np.quantile(ratios, quantile)) if len(ratios) else 0.0)
-            return Peak(level * factor, level, "LastValue", 0.0, False, "too little history: a fixed margin")
-        value, point = (level * float(np.quantile(ratios, q)) for q in (quantile, 0.5))
-        return Peak(value, point, "Level", 0.0, True)
+        horizon = horizon_s / self.interval_s
+        over = _between(track.horizons, track.mixture.quantiles(np.array(x)), horizon)
+        ceiling = _NEW_HEIGHT * max(x[F.PEAK_3600], track.highest, self.season.highest)
+        value, point = (min(float(np.interp(q, QUANTILES, over)), ceiling) for q in (quantile, 0.5))
+        nearest = min(range(len(track.horizons)), key=lambda i: abs(math.log(track.horizons[i] / horizon)))
+        model = HOLD if held else NAMES[int(track.mixture.belief[:, nearest].argmax())]
+        judgement = track.judgement
+        note = f"no reading for {silent * self.interval_s:.0f} s" if held else judgement.note(nearest)
+        trusted = bool(judgement.trusted[nearest]) and not held
+        return Peak(value, point, model, float(judgement.skill()[nearest]), trusted, note)
 
-    def _ratios(self, fine: Buckets, horizon: int, window: int, level_steps: int) -> Floats:
-        """Peak over level at past origins, anew every 12 observations."""
-        newest = fine.end - fine.end % 12
-        key = (horizon, window, newest)
-        if key not in fine.log.memo:
-            origins = np.arange(newest - horizon, fine.end - len(fine) + level_steps, -6)
-            if not len(origins):
-                return np.empty(0)
-            level = fine.mean(origins - level_steps, origins)
-            starts = origins[:, None] + np.arange(horizon - window + 1)
-            peaks = fine.mean(starts, starts + window)
-            known = (level > 0) & ~np.isnan(peaks).any(axis=1)
-            fine.log.memo.clear() if len(fine.log.memo) > 16 else None
-            fine.log.memo[key] = peaks[known].max(axis=1) / level[known]
-        ratios: Floats = fine.log.memo[key]
-        return ratios
+    def _from(self, end: int) -> LoadForecast:
+        """Still empty, its clock set."""
+        none = replace(self.fine, end=end)
+        coarse = self.coarse if self.coarse.size else replace(self.coarse, end=end // self._per_coarse)
+        return replace(self, fine=none, averages=(none,) * len(self.tracks), coarse=coarse)
+
+    @property
+    def _per_coarse(self) -> int:
+        return max(1, round(COARSE_S / self.interval_s))
+
+    def _stepped(self, reading: float) -> LoadForecast:
+        fine = self.fine.appended(reading)
+        averages = tuple(
+            kept.appended(fine.mean(fine.end - track.window, fine.end))
+            for kept, track in zip(self.averages, self.tracks, strict=True)
+        )
+        coarse, season, tracks = self.coarse, self.season, self.tracks
+        if fine.end % self._per_coarse == 0:
+            coarse = coarse.appended(fine.mean(fine.end - self._per_coarse, fine.end))
+            season = season_at(coarse)
+        if (
+            fine.size * self.interval_s >= _FIRST_S
+            and fine.known
+            and any(track.due(fine.end) for track in tracks)
+        ):
+            tracks = tuple(
+                self._reviewed(track, fine, kept, season) if track.due(fine.end) else track
+                for track, kept in zip(tracks, averages, strict=True)
+            )
+        silent = 0 if reading == reading else self.silent + 1
+        return LoadForecast(self.interval_s, tracks, fine, averages, coarse, season, silent)
+
+    def _reviewed(self, track: Track, fine: Buckets, averages: Buckets, season: Season) -> Track:
+        start = fine.end if track.end is None else track.end + track.stride
+        rows = [
+            row(fine, averages, end, self.interval_s, season) or [math.nan] * COLUMNS
+            for end in range(start, fine.end + 1, track.stride)
+        ]
+        return track.reviewed(fine.end, np.array(rows), averages)
 
 
-def _newest_known(fine: Buckets, steps: int) -> float:
-    """Mean of the last `steps` buckets, or of as many more as it takes to find a known one."""
-    while math.isnan(level := float(fine.mean(fine.end - steps, fine.end))):
-        steps *= 2
-    return level
+def _between(horizons: tuple[int, ...], values: Floats, horizon: float) -> Floats:
+    """The row of `values` at `horizon`, between those of the horizons around it by the logarithm of time."""
+    at = bisect(horizons, horizon)
+    if at in (0, len(horizons)):
+        only: Floats = values[min(at, len(horizons) - 1)]
+        return only
+    before, after = horizons[at - 1], horizons[at]
+    share = math.log(horizon / before) / math.log(after / before)
+    between: Floats = values[at - 1] * (1 - share) + values[at] * share
+    return between
