@@ -11,7 +11,8 @@ startup_s: 180              # from pod to ready
 kv_bytes_per_token: 131072
 link_bytes_per_s: 5.0e10    # one direction
 
-Only ttft, itl and kv_tokens are required. Latencies can be tables instead, which are interpolated and never left:
+Only ttft, itl and kv_tokens are required; `measured` is for people and not read. Latencies
+can be tables instead, which are interpolated and never left:
 
 ttft: {isl: [128, 1024, 4096, 8192], s: [0.021, 0.034, 0.085, 0.167]}
 itl: {batch: [1, 32], context: [512, 4096], s: [[0.0044, 0.0045], [0.0061, 0.0094]]}   # a row a batch, null for a gap
@@ -31,7 +32,8 @@ from pdoperator.capacity.tables import LONGEST_SHORT_PREFILL_S, LONGEST_STEP_S, 
 REQUIRED = ("ttft", "itl", "kv_tokens")
 COUNTS = ("max_batch", "batched_tokens", "gpus_per_replica")
 QUANTITIES = ("pass_s", "startup_s", "kv_bytes_per_token", "link_bytes_per_s")
-KNOWN = (*REQUIRED, *COUNTS, *QUANTITIES)
+UNREAD = "measured"  # the raw points that `pdctl profile` took
+KNOWN = (*REQUIRED, *COUNTS, *QUANTITIES, UNREAD)
 COEFFICIENTS = ("a", "b", "c")
 
 SHORT_PROMPT_TOKENS = 100
@@ -68,6 +70,19 @@ def parse(document: Any) -> Profile:
     )
     _check_seconds(profile)
     return profile
+
+
+def document_of(profile: Profile) -> dict[str, Any]:
+    """The document of a profile without tables; what is not known is left out."""
+    written: dict[str, Any] = {
+        "ttft": {name: getattr(profile.ttft, name) for name in COEFFICIENTS},
+        "itl": {name: getattr(profile.itl, name) for name in COEFFICIENTS},
+        "kv_tokens": profile.kv_tokens,
+        **{name: getattr(profile, name) for name in COUNTS},
+        "pass_s": profile.measured_pass_s,
+        **{name: getattr(profile, name) for name in QUANTITIES if name != "pass_s"},
+    }
+    return {key: value for key, value in written.items() if value is not None}
 
 
 def _prefill_table(value: Any) -> PrefillTable | None:

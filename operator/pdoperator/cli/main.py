@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pdoperator.cli.breakeven import breakeven
+from pdoperator.cli.profile import profile
 from pdoperator.cli.profiles import profiles
 from pdoperator.cli.size import size
 
@@ -19,7 +20,7 @@ def pdctl() -> None:
     """Size, compare and understand disaggregated LLM serving."""
 
 
-for command in (size, breakeven, profiles):
+for command in (size, breakeven, profiles, profile):
     pdctl.add_command(command)
 
 

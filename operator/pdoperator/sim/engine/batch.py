@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from pdoperator.capacity.profile import Chunk
 from pdoperator.sim.engine.args import EngineConfig
 from pdoperator.sim.engine.kv import BlockPool
 from pdoperator.sim.engine.metrics import EngineMetrics
@@ -40,6 +42,7 @@ class Batcher:
     ) -> None:
         self._config, self._pool, self._metrics = config, pool, metrics
         self._fetch, self._hold = fetch, hold
+        self.arriving: set[Sequence] = set()  # the latency that occupies no engine
         self.waiting: deque[Sequence] = deque()
         self.fetching: set[Sequence] = set()
         self.ready: deque[Sequence] = deque()  # fetched, but not in a step yet
@@ -50,17 +53,31 @@ class Batcher:
 
     @property
     def in_flight(self) -> int:
-        return len(self.waiting) + len(self.fetching) + len(self.ready) + len(self.running)
+        return sum(map(len, self._everyone()))
 
     @property
     def queued_tokens(self) -> int:
         """Prompt tokens of the requests that have no token yet."""
-        everyone: Iterable[Sequence] = (*self.waiting, *self.fetching, *self.ready, *self.running)
+        everyone = itertools.chain.from_iterable(self._everyone())
         return sum(len(seq.prompt) for seq in everyone if not seq.output)
 
+    def _everyone(self) -> tuple[Collection[Sequence], ...]:
+        return self.arriving, self.waiting, self.fetching, self.ready, self.running
+
     def submit(self, seq: Sequence) -> None:
-        self.waiting.append(seq)
-        self._wake.set()
+        latency_s = 0.0 if seq.remote else self._config.profile.latency_s / self._config.speed
+        if latency_s:
+            self.arriving.add(seq)
+            asyncio.get_running_loop().call_later(latency_s, self._arrive, seq)
+        else:
+            self.waiting.append(seq)
+            self._wake.set()
+
+    def _arrive(self, seq: Sequence) -> None:
+        if seq in self.arriving:
+            self.arriving.remove(seq)
+            self.waiting.append(seq)
+            self._wake.set()
 
     def abort(self, seq: Sequence, reason: str = "abort") -> None:
         """End a sequence early; nothing happens when it has already ended."""
@@ -68,7 +85,7 @@ class Batcher:
             self._end(seq, reason)
 
     def abort_all(self, reason: str) -> None:
-        for seq in (*self.waiting, *self.fetching, *self.ready, *self.running):
+        for seq in list(itertools.chain.from_iterable(self._everyone())):
             self.abort(seq, reason)
 
     async def idle(self) -> None:
@@ -165,18 +182,19 @@ class Batcher:
             if not preempted and not seq.prefilling and self._room_for_next_token(seq):
                 decoding.append(seq)
         budget -= len(decoding)
-        profile, prefilling, duration_s = self._config.profile, [], 0.0
+        prefilling = []
         for seq in self.running:
             chunk = min(seq.context - seq.computed, budget) if seq.prefilling else 0
             if chunk > 0:
                 prefilling.append((seq, chunk))
-                duration_s += profile.prefill_s(seq.computed, seq.computed + chunk)
-                if seq.computed == seq.cached_tokens > 0:
-                    duration_s += profile.ttft_s[0]  # the constant part is paid with a cached prefix too
                 budget -= chunk
         if not decoding and not prefilling:
             return None
-        duration_s += profile.decode_s(len(decoding), sum(seq.context for seq in decoding))
+        duration_s = self._config.profile.step_s(
+            len(decoding),
+            sum(seq.context for seq in decoding),
+            [Chunk(seq.computed, tokens) for seq, tokens in prefilling],
+        )
         return Step(decoding, prefilling, duration_s / self._config.speed)
 
     def _room_for_next_token(self, seq: Sequence) -> bool:
@@ -271,6 +289,8 @@ class Batcher:
         seq.finish_reason = reason
         if seq in self.running:
             self.running.remove(seq)
+        elif seq in self.arriving:
+            self.arriving.remove(seq)
         elif seq in self.fetching:
             self.fetching.remove(seq)
         elif seq in self.ready:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+from pdoperator.capacity.profile import Chunk
 
 Quadratic = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class SimProfile:
-    """``ttft_s = a + b*isl + c*isl^2``; ``itl_s = a + b*batch + c*batch*context``, each as (a, b, c)."""
+    """``ttft_s = a + b*isl + c*isl^2``; ``itl_s = a + b*batch + c*batch*context``, each as (a, b, c).
+
+    Of the first ``a`` the engine is free for others during ``latency_s``; the rest is what a step with prompts costs.
+    """
 
     ttft_s: Quadratic
     itl_s: Quadratic
@@ -21,18 +26,18 @@ class SimProfile:
     kv_bytes_per_token: float = 0.0
     link_bytes_per_s: float = 0.0  # 0: transfers take no time
     startup_s: float = 0.0  # until the port opens
+    latency_s: float = 0.0
 
-    def prefill_s(self, start: int, end: int) -> float:
-        """Seconds to compute prompt tokens ``start`` to ``end``; the first piece pays the constant part."""
-        a, b, c = self.ttft_s
-        return (a if start == 0 else 0.0) + b * (end - start) + c * (end * end - start * start)
+    def step_s(self, batch: int, context_tokens: int, chunks: Sequence[Chunk]) -> float:
+        """Seconds of a step: ``batch`` sequences that hold ``context_tokens`` together decode, chunks are prefilled.
 
-    def decode_s(self, batch: int, context_tokens: int) -> float:
-        """Seconds of one decode step of ``batch`` sequences that hold ``context_tokens`` together."""
-        if batch == 0:
-            return 0.0
-        a, b, c = self.itl_s
-        return a + b * batch + c * context_tokens
+        As ``capacity.profile.Profile.step_s`` has it.
+        """
+        (prefill_a, prefill_b, prefill_c), (decode_a, decode_b, decode_c) = self.ttft_s, self.itl_s
+        constant_s = max(decode_a if batch else 0.0, prefill_a - self.latency_s if chunks else 0.0)
+        squares = ((start + tokens) ** 2 - start**2 for start, tokens in chunks)
+        prefill_s = prefill_b * sum(tokens for _, tokens in chunks) + prefill_c * sum(squares)
+        return constant_s + decode_b * batch + decode_c * context_tokens + prefill_s
 
     def transfer_s(self, tokens: int) -> float:
         if self.link_bytes_per_s <= 0:
