@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pdoperator.api import defaults
+from pdoperator.forecast import load_text
 from pdoperator.forecast.buckets import Buckets, Floats
 from pdoperator.forecast.conformal import QUANTILES
 from pdoperator.forecast.features import COLUMNS, F, row
 from pdoperator.forecast.fit import NAMES
+from pdoperator.forecast.load_text import LoadHistory
 from pdoperator.forecast.season import COARSE_S, KEEP_S, Season, season_at
 from pdoperator.forecast.track import Track
 
@@ -67,13 +69,58 @@ class LoadForecast:
         tracks = tuple(Track.empty(window, interval_s) for window in windows)
         return cls(interval_s, tracks, none, (none,) * len(tracks), coarse, Season())
 
+    @classmethod
+    def backfilled(cls, interval_s: float, at_s: Floats, values: Floats) -> LoadForecast:
+        """From readings of a time before, such as Prometheus' answer to a range query; NaN: missing.
+
+        Readings no more than `interval_s` apart become recent history; others only tell days and weeks.
+        """
+        empty = cls.empty(interval_s)
+        if not len(at_s):
+            return empty
+        step_s = empty._per_coarse * interval_s
+        index = np.floor_divide(at_s, step_s).astype(int)
+        known, first = ~np.isnan(values), int(index[0])
+        readings = np.bincount(index[known] - first, minlength=int(index[-1]) - first + 1)
+        total = np.bincount(index[known] - first, values[known], len(readings))
+        means = np.where(readings > 0, total / np.maximum(readings, 1), math.nan)
+        coarse = Buckets.of(empty.coarse.keep, int(index[-1]) + 1, means)
+        recent = at_s > at_s[-1] - FINE_S
+        fine = len(at_s) > 1 and float(np.median(np.diff(at_s))) <= interval_s
+        return empty._with(coarse, at_s[recent] if fine else np.empty(0), values[recent])
+
+    @classmethod
+    def from_text(cls, text: str) -> LoadForecast:
+        """The history that `to_text` wrote, its models fitted and judged anew. Raises UnreadableHistoryError.
+
+        Takes tenths of a second: call it in a thread.
+        """
+        saved = load_text.from_text(text)
+        empty = cls.empty(saved.interval_s)
+        coarse = Buckets.of(empty.coarse.keep, saved.coarse_end, saved.coarse)
+        steps = np.arange(saved.fine_end - len(saved.fine) + 1, saved.fine_end + 1)
+        return empty._with(coarse, (steps * saved.interval_s).astype(np.float64), saved.fine)
+
+    def to_text(self) -> str:
+        """The history, to be kept over a restart."""
+        fine, coarse = self.fine, self.coarse
+        history = LoadHistory(self.interval_s, fine.end, fine.values(), coarse.end, coarse.values())
+        return load_text.to_text(history)
+
+    def _with(self, coarse: Buckets, at_s: Floats, values: Floats) -> LoadForecast:
+        forecast = replace(self, coarse=coarse, season=season_at(coarse))
+        for moment, value in zip(at_s.tolist(), values.tolist(), strict=False):
+            forecast = forecast.observe(moment, value)
+        return forecast
+
     def observe(self, at_s: float, value: float | None) -> LoadForecast:
         """With the mean load over the interval that ended at `at_s`; None: it is not known.
 
         A second observation of the same interval is ignored.
         """
         end = round(at_s / self.interval_s)
-        forecast = self if self.fine.size else self._from(end - 1)
+        anew = not self.fine.size or end - self.fine.end > self.fine.keep
+        forecast = self._from(end - 1) if anew else self
         for _ in range(end - forecast.fine.end - 1):
             forecast = forecast._stepped(math.nan)
         return (
@@ -105,10 +152,20 @@ class LoadForecast:
         return Peak(value, point, model, float(judgement.skill()[nearest]), trusted, note)
 
     def _from(self, end: int) -> LoadForecast:
-        """Still empty, its clock set."""
-        none = replace(self.fine, end=end)
-        coarse = self.coarse if self.coarse.size else replace(self.coarse, end=end // self._per_coarse)
-        return replace(self, fine=none, averages=(none,) * len(self.tracks), coarse=coarse)
+        """Nothing recent, the clock set: at the start, and after a silence longer than what is kept."""
+        none = Buckets.of(self.fine.keep, end, np.empty(0))
+        coarse_end = end // self._per_coarse
+        known = self.coarse.values(stop=coarse_end)
+        gap = np.full(min(max(0, coarse_end - self.coarse.end), self.coarse.keep), math.nan)
+        coarse = Buckets.of(self.coarse.keep, coarse_end, np.concatenate([known, gap]))
+        return replace(
+            self,
+            tracks=tuple(track.forgetful() for track in self.tracks),
+            fine=none,
+            averages=(none,) * len(self.tracks),
+            coarse=coarse,
+            season=season_at(coarse),
+        )
 
     @property
     def _per_coarse(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,10 @@ class Track:
             highest=0.0,
         )
 
+    def forgetful(self) -> Track:
+        """Without its origins, but with what was learnt from them."""
+        return replace(self, end=None, rows=self.rows[:0], peaks=self.peaks[:0], said=self.said[:0])
+
     def due(self, end: int) -> bool:
         """Whether enough origins have passed for a review at `end`."""
         if end % self.stride:
@@ -80,11 +84,8 @@ class Track:
                 np.maximum(off * QUANTILES[SCORED], off * (QUANTILES[SCORED] - 1)), axis=(0, 2)
             )
         judgement = self.judgement.after(len(new), loss)
-        return Track(
-            window=self.window,
-            stride=self.stride,
-            horizons=self.horizons,
-            prior=self.prior,
+        return replace(
+            self,
             mixture=Mixture.of(self.prior.fitted(rows, peaks), judgement.followed()),
             judgement=judgement,
             end=end,
