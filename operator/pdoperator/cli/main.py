@@ -11,6 +11,7 @@ import click
 from pdoperator.cli.breakeven import breakeven
 from pdoperator.cli.profile import profile
 from pdoperator.cli.profiles import profiles
+from pdoperator.cli.replay import replay
 from pdoperator.cli.size import size
 
 
@@ -20,7 +21,7 @@ def pdctl() -> None:
     """Size, compare and understand disaggregated LLM serving."""
 
 
-for command in (size, breakeven, profiles, profile):
+for command in (size, breakeven, profiles, profile, replay):
     pdctl.add_command(command)
 
 

@@ -1,0 +1,225 @@
+"""How each policy is made for a scenario: published settings as defaults, what may be varied as options."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pdoperator.api.autoscaling import Strategy
+from pdoperator.api.values import PerRole
+from pdoperator.sim.policies.arrow import Arrow
+from pdoperator.sim.policies.dopd_release import DopdRelease
+from pdoperator.sim.policies.dyn_load import DynLoad
+from pdoperator.sim.policies.dyn_sla import DynSla
+from pdoperator.sim.policies.heteroscale import HeteroScale
+from pdoperator.sim.policies.oracle import Oracle
+from pdoperator.sim.policies.planned import Planned, no_history, settings_of
+from pdoperator.sim.policies.policy import PolicyBase
+from pdoperator.sim.policies.static import Static
+from pdoperator.sim.policies.tokenscale import TokenScale
+from pdoperator.sim.policies.work import request_work, work_of
+from pdoperator.sim.policies.wva import Wva
+from pdoperator.sim.scenario import LocalPrefill, RouterOptions, Scenario
+from pdoperator.sim.traffic.trace import Trace
+
+STATIC_S = 60.0  # how often a fleet that never changes is looked at, for the report
+MONITOR_S = 10.0  # how often the planners of DOPD's release read metrics
+ADJUST_S = 180.0  # their adjustment interval, as Dynamo's default
+HETEROSCALE_S = 30.0
+TOKENSCALE_S = 5.0
+NARWHAL_S = 5.0
+PLAN_S = 15.0  # the operator's own interval
+WVA_S = 15.0  # GLOBAL_OPT_INTERVAL
+LAZY = RouterOptions(local_prefill=LocalPrefill.LAZY)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a policy is made for. Only bounds read the trace's future; others know its means, as `first` does."""
+
+    name: str
+    trace: Trace
+    scenario: Scenario
+    percentile: int
+
+    @property
+    def first(self) -> PerRole[int]:
+        """The fleet that policies start from."""
+        return self.scenario.first
+
+    @property
+    def engines(self) -> int:
+        """The same in all."""
+        return self.first.prefill + self.first.decode
+
+    @property
+    def budget(self) -> int | None:
+        """The GPU budget in engines."""
+        gpus = self.scenario.gpu_budget
+        return None if gpus is None else gpus // self.scenario.profile.gpus_per_replica
+
+    def least(self, share: float) -> int:
+        """A minimum for policies that shrink when signals are quiet: a share of the smaller of the first pools."""
+        return max(1, math.ceil(share * min(self.first.prefill, self.first.decode)))
+
+
+def static(at: Setting, fleet: PerRole[int]) -> PolicyBase:
+    """`fleet` throughout."""
+    return Static(at.name, STATIC_S, fleet)
+
+
+def aggregated(at: Setting, engines: float = 0, chunk: float = 0) -> PolicyBase:
+    """`engines` throughout, as many as the first fleet has if 0; `chunk` 0: derived from the TPOT target."""
+    router = RouterOptions(chunk_tokens=int(chunk) or None)
+    return Static(at.name, STATIC_S, PerRole(0, int(engines) or at.engines), router=router)
+
+
+def dyn_load(at: Setting, adjust: float = ADJUST_S) -> PolicyBase:
+    """`adjust`: seconds between changes."""
+    return DynLoad(at.name, min(MONITOR_S, adjust), at.first, adjust_s=adjust)
+
+
+def dyn_sla(at: Setting, adjust: float = ADJUST_S) -> PolicyBase:
+    """`adjust`: seconds between changes, and the horizon of its forecast."""
+    scenario = at.scenario
+    return DynSla(
+        at.name, adjust, at.first, profile=scenario.profile, tpot_s=scenario.tpot_s, budget=at.budget
+    )
+
+
+def dopd_release(at: Setting, adjust: float = ADJUST_S) -> PolicyBase:
+    """`adjust`: seconds between changes, and the horizon of its forecast."""
+    return DopdRelease(at.name, adjust, at.first, profile=at.scenario.profile, budget=at.budget)
+
+
+def heteroscale(at: Setting, load: float = 0.7) -> PolicyBase:
+    """`load`: of the output tokens that a decode engine does at its TPOT target on this trace's lengths."""
+    _, decode_s, _ = request_work(at.trace, at.scenario.profile, at.scenario.tpot_s)
+    return HeteroScale(
+        at.name,
+        HETEROSCALE_S,
+        at.first,
+        tokens_per_s=load * float(at.trace.output_tokens.sum()) / float(decode_s.sum()),
+        prefill_per_decode=at.first.prefill / at.first.decode,
+        tpot_s=at.scenario.tpot_s,
+    )
+
+
+def tokenscale(at: Setting, load: float = 1.0) -> PolicyBase:
+    """`load`: the share of its velocity that a stage is given."""
+    scenario = at.scenario
+    return TokenScale(
+        at.name,
+        TOKENSCALE_S,
+        at.first,
+        router=LAZY,
+        profile=scenario.profile,
+        tpot_s=scenario.tpot_s,
+        load=load,
+    )
+
+
+def arrow(at: Setting, engines: float = 0, expand: float = 1.0, shrink: float = 0.5) -> PolicyBase:
+    """`engines`: in all, split at first in the first fleet's ratio; as many as that has if 0."""
+    scenario, total = at.scenario, int(engines) or at.engines
+    prefill = min(total - 1, max(1, round(total * at.first.prefill / at.engines)))
+    return Arrow(
+        at.name,
+        NARWHAL_S,
+        PerRole(prefill, total - prefill),
+        shared_pool=True,
+        profile=scenario.profile,
+        ttft_s=scenario.ttft_s,
+        tpot_s=scenario.tpot_s,
+        expand=expand,
+        shrink=shrink,
+    )
+
+
+def wva_v2(at: Setting, grow: float = 0.85, shrink: float = 0.70, least: float = 0.0) -> PolicyBase:
+    """`least`: engines of each role at least, as a share of the smaller first pool."""
+    return Wva(
+        at.name,
+        WVA_S,
+        at.first,
+        profile=at.scenario.profile,
+        grow_at=grow,
+        shrink_at=shrink,
+        least=at.least(least),
+    )
+
+
+def dopd(at: Setting, interval: float = PLAN_S) -> PolicyBase:
+    """The cluster's strategy DOPD; `interval`: seconds between decisions, and its horizon."""
+    return _planned(at, Strategy.DOPD, interval)
+
+
+def _planned(at: Setting, strategy: Strategy, interval_s: float) -> PolicyBase:
+    settings = settings_of(
+        at.scenario, strategy, percentile=at.percentile, interval_s=interval_s, shared_pool=True
+    )
+    return Planned(
+        at.name, interval_s, at.first, shared_pool=True, settings=settings, history=no_history(settings)
+    )
+
+
+def clairvoyant(at: Setting, prefill: float = 0.7, decode: float = 0.7, window: float = 10.0) -> PolicyBase:
+    """`prefill`, `decode`: how far each role is loaded; `window`: seconds over which work is averaged."""
+    return _oracle(at, PerRole(prefill, decode), window)
+
+
+def clairvoyant_aggregated(at: Setting, load: float = 0.7, window: float = 10.0) -> PolicyBase:
+    """The same without disaggregation."""
+    return _oracle(at, PerRole(load, load), window, aggregated=True)
+
+
+def foresight(at: Setting, prefill: float = 0.7, decode: float = 0.7, window: float = 10.0) -> PolicyBase:
+    """As `clairvoyant`, but engines take their time to start and it looks as far ahead as that takes."""
+    return _oracle(at, PerRole(prefill, decode), window, lead_s=at.scenario.startup_s + window)
+
+
+def _oracle(
+    at: Setting, load: PerRole[float], window_s: float, *, lead_s: float = 0.0, aggregated: bool = False
+) -> PolicyBase:
+    return Oracle(
+        at.name,
+        window_s,
+        PerRole(0, at.engines) if aggregated else at.first,
+        shared_pool=lead_s > 0,
+        work=work_of(at.trace, at.scenario.profile, at.scenario.tpot_s, window_s),
+        load=load,
+        lead_s=lead_s,
+        aggregated=aggregated,
+    )
+
+
+BUILDERS: dict[str, Callable[..., PolicyBase]] = {
+    "static": static,
+    "aggregated": aggregated,
+    "dyn-load": dyn_load,
+    "dyn-sla": dyn_sla,
+    "dopd-release": dopd_release,
+    "heteroscale": heteroscale,
+    "tokenscale": tokenscale,
+    "arrow": arrow,
+    "wva-v2": wva_v2,
+    "dopd": dopd,
+    "clairvoyant": clairvoyant,
+    "clairvoyant-aggregated": clairvoyant_aggregated,
+    "foresight": foresight,
+}
+# Their engines start at once.
+BOUNDS = ("clairvoyant", "clairvoyant-aggregated")
+# Settings tried for NAME-best, the published ones among them.
+GRIDS: dict[str, tuple[str, ...]] = {
+    "dyn-load": ("dyn-load", "dyn-load:adjust=60", "dyn-load:adjust=30", "dyn-load:adjust=10"),
+    "dyn-sla": ("dyn-sla", "dyn-sla:adjust=60", "dyn-sla:adjust=30"),
+    "dopd-release": ("dopd-release", "dopd-release:adjust=60", "dopd-release:adjust=30"),
+    "heteroscale": tuple(f"heteroscale:load={load}" for load in (0.85, 0.7, 0.55, 0.4, 0.3)),
+    "tokenscale": tuple(f"tokenscale:load={load}" for load in (1.0, 0.85, 0.7, 0.55, 0.4)),
+    "wva-v2": (
+        "wva-v2",
+        *(f"wva-v2:grow={grow}:shrink={grow - 0.15:.2f}:least=0.5" for grow in (0.85, 0.6, 0.4, 0.2)),
+    ),
+}

@@ -1,0 +1,100 @@
+"""Policies by name: `static:3:5`, `dyn-load`, with options as in `arrow:engines=9:expand=0.8`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from pdoperator.api import defaults
+from pdoperator.api.values import PerRole
+from pdoperator.sim.policies.builders import BOUNDS, BUILDERS, GRIDS, Setting
+from pdoperator.sim.policies.policy import PolicyBase
+from pdoperator.sim.scenario import Scenario
+from pdoperator.sim.traffic.trace import Trace
+
+# Names that stand for the best of several settings, found by sim/search.py.
+SEARCHED = ("static-best", "aggregated-best", "arrow-best", *(f"{name}-best" for name in GRIDS))
+
+Options = dict[str, PerRole[int] | float | bool]
+
+
+class PolicyNameError(ValueError):
+    """A policy or an option that does not exist; the message suggests what does."""
+
+
+def check(name: str) -> None:
+    """Raise PolicyNameError unless `name` is a policy; a searched one is."""
+    if name not in SEARCHED:
+        _parsed(name)
+
+
+def prepare(
+    name: str, trace: Trace, scenario: Scenario, percentile: int = defaults.PERCENTILE
+) -> tuple[PolicyBase, Scenario]:
+    """A new policy by its full name, and the scenario it is replayed in: with the fleet that it starts from.
+
+    `percentile` is that of the targets, for policies which plan for one.
+
+    Bounds pay nothing for starts and flips and have no budget. Raises PolicyNameError.
+    """
+    builder, options = _parsed(name)
+    policy = builder(Setting(name, trace, scenario, percentile), **options)
+    scenario = replace(scenario, first=policy.target)
+    if name.partition(":")[0] in BOUNDS:
+        scenario = replace(scenario, startup_s=0.0, startup_cv=0.0, flip_s=0.0, gpu_budget=None)
+    return policy, scenario
+
+
+def _parsed(name: str) -> tuple[Callable[..., PolicyBase], Options]:
+    kind, _, text = name.partition(":")
+    if kind not in BUILDERS:
+        raise PolicyNameError(f"there is no policy {kind!r}{_near(kind, [*BUILDERS, *SEARCHED])}")
+    builder = BUILDERS[kind]
+    return builder, {"fleet": _fleet(name, text)} if kind == "static" else _options(name, text, builder)
+
+
+def _fleet(name: str, text: str) -> PerRole[int]:
+    match = re.fullmatch(r"([1-9]\d{0,3}):([1-9]\d{0,3})", text)
+    if match is None:
+        raise PolicyNameError(f"{name!r} is not a fleet; write it like static:3:5, prefill first")
+    return PerRole(int(match[1]), int(match[2]))
+
+
+def _options(name: str, text: str, builder: Callable[..., PolicyBase]) -> Options:
+    """Options as `key=number`, or the name of a switch alone."""
+    defaults = {p.name: p.default for p in inspect.signature(builder).parameters.values() if p.name != "at"}
+    given: Options = {}
+    for part in text.split(":") if text else ():
+        key, equals, number = part.partition("=")
+        option = key.replace("-", "_")
+        if option not in defaults:
+            known = [known.replace("_", "-") for known in defaults]
+            raise PolicyNameError(f"{name!r} has no option {key!r}{_near(key, known)}")
+        if isinstance(defaults[option], bool):
+            if equals:
+                raise PolicyNameError(f"{name!r}: {key} is a switch and takes no value")
+            given[option] = True
+        else:
+            given[option] = _number(name, key, number)
+    return given
+
+
+def _number(name: str, key: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise PolicyNameError(f"{name!r}: {key} must be a number of 0 or more, as in {key}=1")
+    return number
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; there are {', '.join(known)}" if known else "; it has none"

@@ -1,0 +1,71 @@
+"""Policies by name: what can be written, and what is answered to a name that does not exist."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pdoperator.api.values import PerRole
+from pdoperator.capacity.builtin import BUILTIN
+from pdoperator.sim.policies.builders import BUILDERS, GRIDS
+from pdoperator.sim.policies.catalogue import SEARCHED, PolicyNameError, check, prepare
+from pdoperator.sim.scenario import Scenario
+from pdoperator.sim.traffic.trace import Trace
+
+TRACE = Trace.of("even", np.arange(100.0), np.full(100, 1000), np.full(100, 100))
+SCENARIO = Scenario(BUILTIN["h200-llama-3.1-8b-fp8-tp1"], 2.0, 0.08, PerRole(3, 2), gpu_budget=20)
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"static"}))
+def test_every_policy_starts_with_the_first_fleet_or_as_many_aggregated_engines(name: str) -> None:
+    policy, scenario = prepare(name, TRACE, SCENARIO)
+    assert policy.name == name
+    assert scenario.first == policy.target
+    assert scenario.first in (PerRole(3, 2), PerRole(0, 5))
+
+
+@pytest.mark.parametrize("name", [*SEARCHED, *(one for grid in GRIDS.values() for one in grid)])
+def test_every_searched_name_and_every_setting_of_a_grid_exists(name: str) -> None:
+    check(name)
+    if name not in SEARCHED:
+        prepare(name, TRACE, SCENARIO)
+
+
+def test_a_static_split_starts_as_it_stays() -> None:
+    policy, scenario = prepare("static:3:5", TRACE, SCENARIO)
+    assert policy.target == scenario.first == PerRole(3, 5)
+
+
+def test_options_follow_colons() -> None:
+    policy, scenario = prepare("arrow:engines=9:expand=0.8", TRACE, SCENARIO)
+    assert scenario.first == PerRole(5, 4)
+    assert getattr(policy, "expand") == 0.8  # noqa: B009  the protocol knows no options
+
+
+def test_bounds_pay_nothing_for_starts_and_flips() -> None:
+    _, scenario = prepare("clairvoyant", TRACE, SCENARIO)
+    assert (scenario.startup_s, scenario.flip_s, scenario.gpu_budget) == (0, 0, None)
+    _, scenario = prepare("foresight", TRACE, SCENARIO)
+    assert (scenario.startup_s, scenario.gpu_budget) == (SCENARIO.startup_s, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dynload", "there is no policy 'dynload'; did you mean dyn-load or dyn-sla or dyn-load-best?"),
+        ("static-bst", "static-best"),
+        ("zzz", "there are static, aggregated"),
+        ("static:3", "write it like static:3:5"),
+        ("static:0:5", "write it like static:3:5"),
+        ("arrow:engine=9", "has no option 'engine'; did you mean engines?"),
+        ("arrow:engines=many", "engines must be a number"),
+        ("arrow:engines=nan", "engines must be a number"),
+        ("arrow:engines", "engines must be a number"),
+        ("arrow:engines=-1", "engines must be a number of 0 or more"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_what_exists(name: str, message: str) -> None:
+    with pytest.raises(PolicyNameError) as refused:
+        check(name)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
