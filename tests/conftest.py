@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 
+import hypothesis
 import pytest
 
 from charts.chart import Chart
 from cluster.helm import find_helm
 from cluster.steps import Steps
 from cluster.toolchain import ToolMissing
+
+# How long an example takes says something of the machine, not of the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.hookimpl(trylast=True)

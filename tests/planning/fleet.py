@@ -43,6 +43,30 @@ def engine(name: str, role: Role = Role.DECODE, **changes: Any) -> EngineView:
     return EngineView(**(view | changes))
 
 
+def busy(name: str, role: Role, **readings: float) -> EngineView:
+    """A serving engine with these readings, taken just now."""
+    return engine(name, role, **{reading: Value(x) for reading, x in readings.items()})
+
+
+def unread(role: Role, count: int) -> tuple[EngineView, ...]:
+    """Serving engines that could not be scraped."""
+    away = Missing("it did not answer")
+    gone = {"running": away, "waiting": away, "kv_use": away, "exporting": away}
+    return tuple(engine(f"unread-{role.value}-{i}", role, **gone) for i in range(count))
+
+
+def fleet(prefill: int, decode: int, **readings: float) -> tuple[EngineView, ...]:
+    """Serving engines; what is given as `prefill_x` or `decode_x` is their reading x."""
+
+    def of(role: Role, count: int) -> list[EngineView]:
+        mine = {
+            k.removeprefix(f"{role.value}_"): v for k, v in readings.items() if k.startswith(f"{role.value}_")
+        }
+        return [busy(f"{role.value}-{i}", role, **mine) for i in range(count)]
+
+    return (*of(Role.PREFILL, prefill), *of(Role.DECODE, decode))
+
+
 def limits(
     p: tuple[int, int, int] = (1, 100, 1), d: tuple[int, int, int] = (1, 100, 1), **bounds: Any
 ) -> Limits:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from pdoperator.api import defaults
 from pdoperator.api.names import Role
 from pdoperator.api.reasons import Bottleneck, Reason
@@ -16,7 +14,7 @@ from pdoperator.planning.decide import decide
 from pdoperator.planning.decision import Decision, History
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.settings import PlanSettings
-from planning.fleet import NOW_S, engine, no_history, observation, settings
+from planning.fleet import NOW_S, engine, fleet, no_history, observation, settings
 
 LOAD = Demand(3.0, 512, 64)
 AT_ONCE = {"policies": [{"type": "Pods", "value": 1000, "periodSeconds": 1}]}
@@ -166,22 +164,10 @@ def test_external_keeps_the_total_where_a_roles_bounds_bend_the_split() -> None:
     assert after(plan, observation(Demand(3, 1000, 8))).target == PerRole(2, 4)
 
 
-@pytest.mark.parametrize(
-    ("ready", "bottleneck"),
-    [
-        ((4, 1), Bottleneck.NONE),
-        ((1, 1), Bottleneck.PREFILL),
-        ((4, 0), Bottleneck.DECODE),
-        ((9, 9), Bottleneck.NONE),
-    ],
-)
-def test_the_bottleneck_is_the_role_that_lacks_most_ready_engines(
-    ready: tuple[int, int], bottleneck: Bottleneck
-) -> None:
-    fleet = [engine(f"p{i}", Role.PREFILL) for i in range(ready[0])]
-    fleet += [engine(f"d{i}", Role.DECODE) for i in range(ready[1])]
-    fleet += [engine("starting", Role.PREFILL, ready=False)]
-    assert after(scaling(), observation(LOAD, engines=tuple(fleet))).bottleneck is bottleneck
+def test_a_decision_names_the_bottleneck_with_its_evidence() -> None:
+    decision = after(scaling(), observation(LOAD, engines=fleet(1, 1)))
+    assert decision.bottleneck is Bottleneck.PREFILL
+    assert decision.evidence == ("1 of 4 prefill engines needed are ready",)
 
 
 def test_the_history_keeps_no_more_than_the_forecasts_window() -> None:

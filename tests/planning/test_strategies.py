@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pdoperator.api.autoscaling import Strategy
-from pdoperator.api.reasons import Reason
+from pdoperator.api.reasons import Bottleneck, Reason
 from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning import decide as deciding
@@ -29,6 +29,7 @@ def counting(context: Context) -> Proposal:
         PerRole(1, 1),
         Reason.FORECAST,
         "because",
+        bottleneck=Bottleneck.ROUTER,
         evidence=("queue wait 0.2 s",),
         candidates=(Candidate(PerRole(2, 1), rejected="one GPU more"),),
         without_forecast=PerRole(1, 2),
@@ -61,6 +62,7 @@ def test_a_strategy_never_sees_the_state_of_another(plan: PlanSettings) -> None:
 
 def test_what_a_strategy_tells_of_itself_is_in_the_decision(plan: PlanSettings) -> None:
     decision, _ = decide(plan, LOAD, no_history())
+    assert decision.bottleneck is Bottleneck.ROUTER
     assert decision.evidence == ("queue wait 0.2 s",)
     assert decision.candidates == (Candidate(PerRole(2, 1), rejected="one GPU more"),)
     assert decision.without_forecast == PerRole(1, 2)

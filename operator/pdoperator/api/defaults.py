@@ -43,6 +43,12 @@ TOLERANCE = 0.1  # HPA v2
 BEFORE_EVENT_S = 300.0  # the load before an event of the calendar is the mean over this long
 IDLE_AFTER_S = 50.0  # DOPD goes back to its minimum after this long without a request
 SIGNAL_FRESH_S = 15.0  # as old as a scrape of Prometheus usually is
+# Of the engines of a role, how many may lack a fresh reading before the role counts as not read.
+MISSING_READINGS_SHARE = 0.5
+# Readings that speak of overload: those at which DOPD's baseline DYN-LOAD adds an engine.
+QUEUE_LONG = 5.0  # requests that wait per engine
+KV_FULL = 0.9  # share of the KV cache in use
+TRANSFERS_FAILED_SHARE = 0.05  # more speaks of the link or a sick engine, not of chance
 METRICS_MAX_AGE_S = 60.0  # older readings do not justify a change
 # An engine's start until it has been measured: pulls, loads and compiles take 2 to 8 minutes (llm-d-autoscaling#1071).
 STARTUP_S = 300.0

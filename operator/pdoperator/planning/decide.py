@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pdoperator.api.names import Role
-from pdoperator.api.reasons import Bottleneck
-from pdoperator.api.values import PerRole
+from pdoperator.planning.bottleneck import Finding, find_bottleneck
 from pdoperator.planning.calendar import near_events
 from pdoperator.planning.constraints.behavior import behavior, remember
 from pdoperator.planning.constraints.bounds import apply_limits, bounds, settled
 from pdoperator.planning.constraints.draft import Constraint, Draft
+from pdoperator.planning.constraints.fresh_readings import fresh_readings
 from pdoperator.planning.constraints.pause import paused
 from pdoperator.planning.decision import Decision, History
 from pdoperator.planning.demand import with_demand
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.registry import strategy_of
-from pdoperator.planning.strategies.strategy import Context
+from pdoperator.planning.strategies.strategy import Context, Proposal
 
 # Each sees what the one before left. Bounds hold for what the windows remember, and in the end once more.
-CONSTRAINTS: tuple[Constraint, ...] = (bounds, behavior, paused, settled)
+CONSTRAINTS: tuple[Constraint, ...] = (bounds, behavior, fresh_readings, paused, settled)
 
 
 def decide(settings: PlanSettings, observation: Observation, history: History) -> tuple[Decision, History]:
@@ -37,6 +36,7 @@ def decide(settings: PlanSettings, observation: Observation, history: History) -
     draft = Draft.of(proposal)
     for constraint in CONSTRAINTS:
         draft = constraint(context, draft)
+    finding = _finding(context, proposal)
     decision = Decision(
         at_s=observation.at_s,
         target=draft.target,
@@ -44,9 +44,9 @@ def decide(settings: PlanSettings, observation: Observation, history: History) -
         reason=draft.reason,
         message=draft.why,
         limited=draft.limited,
-        bottleneck=proposal.bottleneck or _bottleneck(proposal.wanted, observation),
+        bottleneck=finding.bottleneck,
         forecast=proposal.forecast,
-        evidence=proposal.evidence,
+        evidence=finding.evidence,
         candidates=proposal.candidates,
         without_forecast=proposal.without_forecast,
     )
@@ -71,15 +71,9 @@ def _brought_up_to_now(history: History, settings: PlanSettings, observation: Ob
     return history
 
 
-def _bottleneck(wanted: PerRole[int], observation: Observation) -> Bottleneck:
-    """The role that lacks the most ready engines of those it needs."""
-
-    def lacking(role: Role) -> int:
-        return wanted[role] - sum(
-            1 for engine in observation.engines if engine.usable and engine.role is role
-        )
-
-    role = max((Role.PREFILL, Role.DECODE), key=lacking)
-    if lacking(role) <= 0:
-        return Bottleneck.NONE
-    return Bottleneck.PREFILL if role is Role.PREFILL else Bottleneck.DECODE
+def _finding(context: Context, proposal: Proposal) -> Finding:
+    """The strategy's own, or what the readings say."""
+    if proposal.bottleneck is not None:
+        return Finding(proposal.bottleneck, proposal.evidence)
+    found = find_bottleneck(context.settings, context.observation, proposal.wanted)
+    return Finding(found.bottleneck, proposal.evidence + found.evidence)

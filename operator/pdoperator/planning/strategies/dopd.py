@@ -13,6 +13,7 @@ from pdoperator.forecast.demand import Demand
 from pdoperator.forecast.forecasted import Forecasted
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.strategies.ahead import demand_ahead, reason_of
+from pdoperator.planning.strategies.emergency import with_emergency
 from pdoperator.planning.strategies.known_demand import for_known_demand
 from pdoperator.planning.strategies.strategy import Context, Proposal
 from pdoperator.planning.telling import load, needs
@@ -42,7 +43,7 @@ def _dopd(context: Context) -> Proposal:
     return Proposal(sizing.wanted, reason_of(ahead), why, ahead)
 
 
-dopd = for_known_demand(_dopd)
+dopd = with_emergency(for_known_demand(_dopd))
 
 
 def size(profile: Profile, tpot_target_s: float, demand: Demand, correction: float) -> Sizing:

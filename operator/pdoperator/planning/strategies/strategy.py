@@ -27,7 +27,7 @@ class Context:
 class Proposal:
     """What a strategy asks for, before bounds.
 
-    `bottleneck` None: it is read off the fleet. `without_forecast` is what the strategy would ask for if the load
+    `bottleneck` None: it is read off the engines. `without_forecast` is what the strategy would ask for if the load
     stayed as it is. `behavior` False: the spec's behavior (windows, rates) does not apply to it, because the size is a
     person's; `urgent`: it does not wait for the scale-up window. `state` is handed back in the next `history.state`;
     whatever it holds, only the strategy reads it.
