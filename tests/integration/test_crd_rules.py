@@ -42,6 +42,11 @@ BROKEN: list[tuple[str, str, Tree]] = [
     ("spec.slo.tpot.target", POSITIVE, {"slo": {"tpot": {"target": "0h0m"}}}),
     ("spec.autoscaling.interval", "must be at least 1s", {"autoscaling": {"interval": "999ms"}}),
     (
+        "spec.autoscaling.forecast.horizon",
+        "must be longer than 0s; give Auto",
+        {"autoscaling": {"forecast": {"horizon": "0s"}}},
+    ),
+    (
         "spec.autoscaling.ratio",
         "ratio.min must not exceed ratio.max",
         {"autoscaling": {"ratio": {"min": "1:2", "max": "1:3"}}},
@@ -147,6 +152,7 @@ SOUND: dict[str, Tree] = {
             "schedules": [{**NINE_TO_FIVE, "prefill": {"minReplicas": 8, "maxReplicas": 8}}],
         }
     },
+    "a horizon of one's own": {"autoscaling": {"forecast": {"horizon": "2m"}}},
     "shortest interval": {"autoscaling": {"interval": "1s"}},
     "composed duration": {"slo": {"ttft": {"target": "1m1.5s"}}},
 }
@@ -176,6 +182,7 @@ OUT_OF_BOUNDS: list[tuple[str, Tree]] = [
     ("spec.slo.tpot.target", {"slo": {"tpot": {"target": "80"}}}),
     ("spec.autoscaling.strategy", {"autoscaling": {"strategy": "dopd"}}),
     ("spec.autoscaling.forecast.window", {"autoscaling": {"forecast": {"window": 4}}}),
+    ("spec.autoscaling.forecast.horizon", {"autoscaling": {"forecast": {"horizon": "auto"}}}),
     ("spec.autoscaling.gpuBudget", {"autoscaling": {"gpuBudget": 0}}),
     ("spec.autoscaling.ratio.min", {"autoscaling": {"ratio": {"min": "0:4"}}}),
     (

@@ -33,7 +33,7 @@ def test_every_setting_comes_from_its_field() -> None:
             autoscaling={
                 "strategy": "External",
                 "interval": "30s",
-                "forecast": {"model": "LastValue", "window": 20},
+                "forecast": {"model": "LastValue", "window": 20, "horizon": "2m30s"},
                 "gpuBudget": 40,
                 "ratio": {"min": "1:4", "max": "3:1"},
                 "behavior": {
@@ -51,10 +51,10 @@ def test_every_setting_comes_from_its_field() -> None:
     assert plan.limits.roles == PerRole(RoleLimits(2, 6, 2, 4), RoleLimits(1, 9, 3, 2))
     assert (plan.limits.budget, plan.limits.ratio_min, plan.limits.ratio_max) == (40, (1, 4), (3, 1))
     assert (plan.strategy, plan.enabled, plan.total) == (Strategy.EXTERNAL, True, 5)
-    assert (plan.interval_s, plan.shared_pool, plan.startup_s) == (30.0, True, defaults.STARTUP_S)
+    assert (plan.interval_s, plan.shared_pool) == (30.0, True)
     assert (plan.ttft_target_s, plan.ttft_percentile) == (1.0, 95)
     assert (plan.tpot_target_s, plan.tpot_percentile) == (0.05, 99)
-    assert (plan.model, plan.window) == (ForecastModel.LAST_VALUE, 20)
+    assert (plan.model, plan.window, plan.horizon_s) == (ForecastModel.LAST_VALUE, 20, 150)
     assert (plan.behavior.up.window_s, plan.behavior.down.window_s) == (15, 60)
     assert plan.behavior.up.policies == (
         RatePolicy(PolicyType.PERCENT, 100, 15),
@@ -65,6 +65,18 @@ def test_every_setting_comes_from_its_field() -> None:
     )
     assert plan.profile is BUILTIN["h200-llama-3.1-8b-fp8-tp1"]
     assert (plan.first, plan.least) == (PerRole(2, 3), PerRole(2, 1))
+
+
+def test_the_start_up_time_is_the_profiles_where_it_knows_one() -> None:
+    known = BUILTIN["h200-llama-3.1-8b-fp8-tp1"]
+    found = plan_settings(spec(hardware={"profile": "h200-llama-3.1-8b-fp8-tp1"})).startup_s
+    assert found == (defaults.STARTUP_S if known.startup_s is None else known.startup_s)
+    own = {"ttft": {"a": 0.1}, "itl": {"a": 0.01}, "kvTokens": 1000}
+    assert plan_settings(spec(hardware={"inlineProfile": own})).startup_s == defaults.STARTUP_S
+
+
+def test_a_horizon_is_each_strategys_own_unless_it_is_given() -> None:
+    assert plan_settings(spec()).horizon_s is None
 
 
 def test_on_cpu_an_engine_counts_as_one_of_the_budget() -> None:

@@ -13,7 +13,7 @@ from pdoperator.api.calendar import CalendarEntry, Schedule
 from pdoperator.api.model import ApiModel, Duration, rules
 from pdoperator.api.pause import Pause
 from pdoperator.api.sources import ConflictPolicy, MetricsSource
-from pdoperator.api.units import RATIO_PATTERN
+from pdoperator.api.units import HORIZON_PATTERN, RATIO_PATTERN
 
 Ratio = Annotated[str, Field(pattern=RATIO_PATTERN, max_length=9)]
 
@@ -22,6 +22,8 @@ class Strategy(StrEnum):
     """Who decides how many engines prefill and decode."""
 
     DOPD = "DOPD"
+    MM1 = "MM1"
+    REACTIVE = "Reactive"
     STATIC = "Static"
     EXTERNAL = "External"
 
@@ -33,6 +35,9 @@ class ForecastModel(StrEnum):
     LAST_VALUE = "LastValue"
 
 
+Horizon = Annotated[str, Field(pattern=HORIZON_PATTERN, max_length=32)]
+
+
 class Forecast(ApiModel):
     """The forecast of rate, ISL and OSL."""
 
@@ -40,6 +45,18 @@ class Forecast(ApiModel):
     window: Annotated[int, Field(ge=5, le=1000, description="Samples that the model is fitted to.")] = (
         defaults.FORECAST_WINDOW
     )
+    horizon: Annotated[
+        Horizon,
+        Field(
+            description="How far ahead; Auto: one interval with DOPD and External, else until a new engine serves.",
+            json_schema_extra=rules(
+                (
+                    "self == 'Auto' || duration(self) > duration('0s')",
+                    "must be longer than 0s; give Auto or a duration such as 2m",
+                )
+            ),
+        ),
+    ] = "Auto"
 
 
 class RatioBounds(ApiModel):

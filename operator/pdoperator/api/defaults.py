@@ -45,6 +45,12 @@ IDLE_AFTER_S = 50.0  # DOPD goes back to its minimum after this long without a r
 SIGNAL_FRESH_S = 15.0  # as old as a scrape of Prometheus usually is
 # Of the engines of a role, how many may lack a fresh reading before the role counts as not read.
 MISSING_READINGS_SHARE = 0.5
+# Targets per engine of strategy Reactive, those of llm-d's HPA on a GH200.
+WAITING_TARGET = 5.0
+RUNNING_TARGET = 10.0
+KV_USE_TARGET = 0.8
+# At a fifth of its load a queue adds a quarter to a prompt's own time; emptier engines gain next to nothing.
+LEAST_PREFILL_LOAD = 0.2
 # Readings that speak of overload: those at which DOPD's baseline DYN-LOAD adds an engine.
 QUEUE_LONG = 5.0  # requests that wait per engine
 KV_FULL = 0.9  # share of the KV cache in use

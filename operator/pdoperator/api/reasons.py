@@ -69,6 +69,7 @@ class Reason(StrEnum):
     HOLD_METRICS_MISSING = "HoldMetricsMissing"
     STABILIZED = "Stabilized"
     CALENDAR = "Calendar"
+    METRICS = "Metrics"
     EMERGENCY = "Emergency"
     PAUSED = "Paused"
     # limits

@@ -125,7 +125,7 @@ def _slow_prompts(settings: PlanSettings, observation: Observation) -> tuple[str
     demand = fresh(observation.demand)
     if demand is None:
         return ()
-    alone_s = settings.profile.ttft_s(demand.isl_tokens)
+    alone_s = settings.profile.ttft.at(demand.isl_tokens, demand.isl_tokens**2)
     if alone_s <= settings.ttft_target_s:
         return ()
     return (f"a prompt of mean length takes {alone_s:.2f} s alone: more prefill engines cannot shorten that",)

@@ -112,7 +112,8 @@ class ScheduledLimits:
 class PlanSettings:
     """A service as planning sees it. `total` is the scale subresource's number (External only).
 
-    Percentiles are 1 to 99. `startup_s` stands in for the start-up time of an engine until it is measured.
+    Percentiles are 1 to 99. `startup_s` stands in for the start-up time of an engine until it is measured. `horizon_s`
+    of the forecast; None: each strategy has its own.
     """
 
     strategy: Strategy
@@ -129,6 +130,7 @@ class PlanSettings:
     interval_s: float
     model: ForecastModel
     window: int
+    horizon_s: float | None
     behavior: BehaviorRules
     pauses: tuple[Pause, ...] = ()
     calendar: tuple[CalendarEvent, ...] = ()
@@ -158,22 +160,23 @@ def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
     `shared_pool`: prefill and decode engines are the same pods, whose roles flip.
     """
     autoscaling, slo = spec.autoscaling, spec.slo
-    limits = _limits(spec, autoscaling)
+    limits, profile = _limits(spec, autoscaling), profile_of(spec.hardware)
     return PlanSettings(
         strategy=autoscaling.strategy,
         enabled=autoscaling.enabled,
         limits=limits,
         total=spec.replicas,
-        profile=profile_of(spec.hardware),
+        profile=profile,
         shared_pool=shared_pool,
         ttft_target_s=seconds(slo.ttft.target),
         ttft_percentile=slo.ttft.percentile,
         tpot_target_s=seconds(slo.tpot.target),
         tpot_percentile=slo.tpot.percentile,
-        startup_s=defaults.STARTUP_S,
+        startup_s=defaults.STARTUP_S if profile.startup_s is None else profile.startup_s,
         interval_s=seconds(autoscaling.interval),
         model=autoscaling.forecast.model,
         window=autoscaling.forecast.window,
+        horizon_s=None if autoscaling.forecast.horizon == "Auto" else seconds(autoscaling.forecast.horizon),
         behavior=BehaviorRules(
             _rules(autoscaling.behavior.scale_up), _rules(autoscaling.behavior.scale_down)
         ),

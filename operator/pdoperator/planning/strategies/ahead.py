@@ -11,12 +11,14 @@ from pdoperator.planning.strategies.strategy import Context
 
 
 def demand_ahead(context: Context, horizon_s: float) -> Forecasted:
-    """Demand at the horizon, or what the calendar foresees where that is more. Raises ValueError without any demand.
+    """Demand at the spec's horizon, else at `horizon_s`; or what the calendar foresees where that is more.
 
-    The forecast may take tenths of a second of CPU.
+    Raises ValueError without any demand. The forecast may take tenths of a second of CPU.
     """
-    ahead = forecast(context.history.demand, context.settings.model, horizon_s)
-    return raised(ahead, known_rps(context.settings, context.observation, context.history))
+    settings = context.settings
+    given_s = settings.horizon_s
+    ahead = forecast(context.history.demand, settings.model, horizon_s if given_s is None else given_s)
+    return raised(ahead, known_rps(settings, context.observation, context.history))
 
 
 def reason_of(ahead: Forecasted) -> Reason:

@@ -1,4 +1,8 @@
-"""Strategy DOPD: the ratio in its paper form, on a forecast."""
+"""Strategy DOPD: the ratio in its paper form, on a forecast one interval ahead.
+
+At light load it asks for more prefill than the load needs: R feeds one *full* decode engine, and the paper takes P from
+the ratio and the rounded number of decode engines. Counting a part of a decode engine would no longer be DOPD.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from pdoperator.capacity import dopd as equations
 from pdoperator.capacity.profile import Profile
 from pdoperator.forecast.demand import Demand
 from pdoperator.forecast.forecasted import Forecasted
+from pdoperator.forecast.last_value import last_value
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.strategies.ahead import demand_ahead, reason_of
 from pdoperator.planning.strategies.emergency import with_emergency
@@ -31,16 +36,25 @@ class Sizing:
 
 def forecast_and_size(context: Context) -> tuple[Forecasted, Sizing]:
     """Demand one interval ahead, and DOPD's answer to it. The forecast may take tenths of a second of CPU."""
+    ahead = demand_ahead(context, context.settings.interval_s)
+    return ahead, _sized(context, ahead.demand)
+
+
+def _sized(context: Context, demand: Demand) -> Sizing:
     settings = context.settings
-    ahead = demand_ahead(context, settings.interval_s)
     correction = observed_correction(settings.profile, context.observation)
-    return ahead, size(settings.profile, settings.tpot_target_s, ahead.demand, correction)
+    return size(settings.profile, settings.tpot_target_s, demand, correction)
 
 
 def _dopd(context: Context) -> Proposal:
     ahead, sizing = forecast_and_size(context)
-    why = needs(load(ahead), sizing.wanted, context.current)
-    return Proposal(sizing.wanted, reason_of(ahead), why, ahead)
+    return Proposal(
+        wanted=sizing.wanted,
+        reason=reason_of(ahead),
+        why=needs(load(ahead), sizing.wanted, context.current),
+        forecast=ahead,
+        without_forecast=_sized(context, last_value(context.history.demand)).wanted,
+    )
 
 
 dopd = with_emergency(for_known_demand(_dopd))

@@ -8,11 +8,15 @@ from pdoperator.api import autoscaling
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.dopd import dopd
 from pdoperator.planning.strategies.external import external
+from pdoperator.planning.strategies.mm1 import mm1_strategy
+from pdoperator.planning.strategies.reactive import reactive
 from pdoperator.planning.strategies.static import disabled, static
 from pdoperator.planning.strategies.strategy import Strategy
 
 STRATEGIES: Mapping[autoscaling.Strategy, Strategy] = {
     autoscaling.Strategy.DOPD: dopd,
+    autoscaling.Strategy.MM1: mm1_strategy,
+    autoscaling.Strategy.REACTIVE: reactive,
     autoscaling.Strategy.STATIC: static,
     autoscaling.Strategy.EXTERNAL: external,
 }
