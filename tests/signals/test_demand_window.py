@@ -28,7 +28,7 @@ class Routers:
         self.window = DemandWindow()
 
     def read(self, at_s: float, **counts: Counts) -> bool | None:
-        read = {name: RouterCounts(BEFORE_S, c) for name, c in counts.items()}
+        read = {name: RouterCounts(BEFORE_S, at_s, c) for name, c in counts.items()}
         return self.window.update(read, at_s, complete=True)
 
     def interval(self, at_s: float, **counts: Counts) -> Interval:
@@ -79,7 +79,10 @@ def test_what_a_router_counted_before_it_went_is_not_lost_and_not_counted_twice(
 
 def test_a_router_that_came_within_the_interval_counts_with_all_it_has(routers: Routers) -> None:
     routers.window.update(
-        {"a": RouterCounts(BEFORE_S, finished(10)), "b": RouterCounts(NOW_S + 5, finished(10))},
+        {
+            "a": RouterCounts(BEFORE_S, NOW_S + 10, finished(10)),
+            "b": RouterCounts(NOW_S + 5, NOW_S + 10, finished(10)),
+        },
         NOW_S + 10,
         complete=True,
     )
@@ -168,3 +171,18 @@ def test_demand_is_never_negative(readings: list[dict[str, int]]) -> None:
         demand = routers.interval(NOW_S + 10 * i, **{n: finished(c) for n, c in counted.items()}).demand
         if isinstance(demand, Value) and demand.x is not None:
             assert min(demand.x.rate_rps, demand.x.isl_tokens, demand.x.osl_tokens) >= 0
+
+
+def test_between_two_scrapes_of_prometheus_the_last_demand_stands_with_its_age() -> None:
+    window = DemandWindow()
+
+    def close(now_s: float, at_s: float, counts: Counts) -> Interval:
+        window.update({"a": RouterCounts(BEFORE_S, at_s, counts)}, now_s, complete=True)
+        return window.close(now_s, unread="")
+
+    close(NOW_S, NOW_S - 3, finished(10))
+    seen = close(NOW_S + 15, NOW_S + 12, finished(40))
+    assert seen.demand == Value(Demand(2.0, 100.0, 10.0), age_s=3.0)
+    again = close(NOW_S + 20, NOW_S + 12, finished(40))
+    assert again.demand == Value(Demand(2.0, 100.0, 10.0), age_s=8.0)
+    assert isinstance(again.slo, Missing)

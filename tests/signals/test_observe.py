@@ -12,7 +12,7 @@ from pdoperator.api.names import Pool, Role, State
 from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning.observation import EngineView, Observation, Transfers
-from pdoperator.signals import observe as observe_module
+from pdoperator.signals import readings as readings_module
 from pdoperator.signals.observe import ServiceScraper
 from pdoperator.signals.pods import PodView
 from signals.expositions import engine_text, router_text
@@ -77,7 +77,7 @@ class Cluster:
 @pytest.fixture
 async def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster(ServiceScraper(session=None))  # type: ignore[arg-type]
-    monkeypatch.setattr(observe_module, "scrape_all", made.scrape_all)
+    monkeypatch.setattr(readings_module, "scrape_all", made.scrape_all)
     return made
 
 

@@ -106,6 +106,7 @@ ROUTER_DRAIN_S = 60.0  # and those in flight get this long to finish
 
 # --- I/O limits --------------------------------------------------------------------------------------------
 SCRAPE_TIMEOUT_S = 2.0
+PROMETHEUS_TIMEOUT_S = 5.0  # of one query; they take milliseconds, a range over weeks a second
 SCRAPE_CONCURRENCY = 32  # scrapes at a time per service; a scrape takes milliseconds
 SCRAPE_MAX_BYTES = 8 << 20  # vLLM exposes some 100 kB; whatever sends more is not an engine
 API_TIMEOUT_S = 10.0

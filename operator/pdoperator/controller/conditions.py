@@ -131,6 +131,10 @@ def _metrics_fresh(situation: Situation) -> Fact:
     unread, demand = _reading(situation)
     if unread:
         return Fact(Condition.METRICS_FRESH, False, Reason.FAILED_GET_METRICS, unread)
+    if situation.source_problems:
+        return Fact(
+            Condition.METRICS_FRESH, False, Reason.FAILED_GET_METRICS, "; ".join(situation.source_problems)
+        )
     if isinstance(demand, Missing):
         return Fact(Condition.METRICS_FRESH, True, Reason.TOO_FEW_METRICS, demand.why)
     return Fact(Condition.METRICS_FRESH, True, Reason.VALID_METRICS, "the routers were read")

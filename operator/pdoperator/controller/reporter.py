@@ -69,6 +69,9 @@ def _wrong(situation: Situation) -> list[Trouble]:
         troubles.append(Trouble(obstacle.reason, obstacle.message, obstacle.message))
     if situation.routers_ready and situation.decided_on and situation.decided_on.unread:
         troubles.append(Trouble(Reason.FAILED_GET_METRICS, "routers", situation.decided_on.unread))
+    troubles += [
+        Trouble(Reason.FAILED_GET_METRICS, "source", problem) for problem in situation.source_problems
+    ]
     if situation.conflict:
         troubles.append(Trouble(Reason.CONFLICT, situation.conflict, situation.conflict))
     return troubles

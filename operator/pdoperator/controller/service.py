@@ -29,6 +29,7 @@ from pdoperator.controller.remembered import demand_from_text, demand_to_text
 from pdoperator.controller.reporter import Reporter
 from pdoperator.controller.shortage import Shortage
 from pdoperator.controller.situation import Obstacle, Situation, StartTimes
+from pdoperator.controller.sources import Sources
 from pdoperator.controller.status import desired
 from pdoperator.controller.views import pod_view
 from pdoperator.forecast.demand import DemandHistory
@@ -68,6 +69,7 @@ class ServiceLoop:
         self._wake = asyncio.Event()
         self._effect = Effect(context.kube, context.store, self._key, context.router_image, self._replicas)
         self._scraper = ServiceScraper(context.session)
+        self._sources = Sources(self._scraper, self._key)
         self._memory = Memory(context.kube, self._key)
         self._shortage = Shortage()
         self._ledger = Ledger(context.metrics, self._key)
@@ -141,6 +143,8 @@ class ServiceLoop:
         if await self._effect.bring(self._body):
             self._decide_at = 0.0
             self._shortage.forget()
+            if self._effect.plan is not None:
+                self._sources.choose(self._effect.plan)
         plan, busy = self._effect.plan, False
         if plan is not None:
             if self._history is None:
@@ -170,6 +174,8 @@ class ServiceLoop:
         texts = await self._memory.read()
         self._scraper.startups = StartUps.from_text(texts.get("startups", ""))
         demand = demand_from_text(texts.get("demand", ""), plan.settings.window)
+        if not demand.samples:
+            demand = await self._sources.past_demand(plan, plan.settings.window)
         return History(demand, target=desired(self._reporter.status) or plan.settings.first)
 
     def _texts(self) -> dict[str, str]:
@@ -216,6 +222,7 @@ class ServiceLoop:
         mine = [pod for pod in self._context.store.pods(self._key) if not pods.is_finished(pod)]
         engines = [pod_view(pod) for pod in pods.of_component(mine, Component.ENGINE)]
         routers = [pod_view(pod) for pod in pods.of_component(mine, Component.ROUTER)]
+        await self._sources.try_out(routers, engines)
         return await self._scraper.observe(engines, routers, time.time(), end_interval=end_interval)
 
     def _give_up(self, plan: Plan, observation: Observation) -> None:
@@ -295,6 +302,7 @@ class ServiceLoop:
             obstacle=obstacle,
             startups=PerRole.of(lambda role: self._start_times(plan, role)),
             paused=paused_now(plan.settings.pauses, observation.at_s) if plan else "",
+            source_problems=self._sources.problems,
             conflict=self._effect.conflict,
             yielded=self._effect.yielded,
         )

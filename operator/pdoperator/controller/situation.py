@@ -44,6 +44,7 @@ class Situation:
     dry_run: bool
     obstacle: Obstacle | None
     startups: PerRole[StartTimes] = field(default_factory=lambda: PerRole.of(lambda _: StartTimes()))
+    source_problems: Sequence[str] = ()  # queries that the source of signals does not answer as it should
     paused: str = ""  # what is paused and until when
     conflict: str = ""  # who else changes what belongs to the service
     yielded: str = ""  # what is left to them

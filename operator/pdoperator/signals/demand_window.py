@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pdoperator.api import defaults
 from pdoperator.api.values import Missing, Value
@@ -18,15 +18,18 @@ class _Router:
     """One router: its newest counters, and what it has counted since `since_s`."""
 
     newest: Counts
+    newest_s: float
     since_s: float
     counted: Counts = field(default_factory=Counts)
+    rate_rps: float = 0.0  # over the last interval for which there was a newer reading
 
 
 @dataclass(frozen=True, slots=True)
 class RouterCounts:
-    """Counters of one router pod, read now."""
+    """Counters of one router pod as of `at_s`."""
 
     created_s: float
+    at_s: float
     counts: Counts
 
 
@@ -54,6 +57,8 @@ class DemandWindow:
     _there: frozenset[str] = frozenset()  # those that were there when all were last read
     _looked_s: float | None = None  # when the routers were last all read
     _lengths: tuple[float | None, float | None] = (None, None)  # ISL, OSL last known
+    _last: Interval | None = None
+    _newest_s: float = 0.0  # of the readings that it was made of
     _isl_spread: Spread = field(default_factory=Spread)
     _osl_spread: Spread = field(default_factory=Spread)
 
@@ -64,7 +69,7 @@ class DemandWindow:
         """
         came, known = False, complete
         for name, router in read.items():
-            counted = self._count(name, router, now_s)
+            counted = self._count(name, router)
             came = came or (counted is not None and counted.admitted > 0)
             known = known and counted is not None
         if complete:
@@ -72,45 +77,63 @@ class DemandWindow:
             self._looked_s = now_s
         return True if came else (False if known else None)
 
-    def _count(self, name: str, read: RouterCounts, now_s: float) -> Counts | None:
+    def _count(self, name: str, read: RouterCounts) -> Counts | None:
         """What the router counted since it was last read; None at its first reading, if it was there before."""
         known = self._routers.get(name)
         if known is None:
             is_new = self._looked_s is not None and read.created_s > self._looked_s
-            since_s = read.created_s if is_new else now_s
-            self._routers[name] = _Router(read.counts, since_s, read.counts if is_new else Counts())
+            since_s = read.created_s if is_new else read.at_s
+            counted = read.counts if is_new else Counts()
+            self._routers[name] = _Router(read.counts, read.at_s, since_s, counted)
             return read.counts if is_new else None
         counted = read.counts.since(known.newest)
         known.newest, known.counted = read.counts, known.counted + counted
+        known.newest_s = max(known.newest_s, read.at_s)
         return counted
 
     def close(self, now_s: float, unread: str) -> Interval:
         """Ends the interval and begins the next. `unread` says which router could not be read; empty: all were."""
         if unread or not self._routers:
             return Interval.unknown(unread or "no router has been read")
-        if all(router.since_s >= now_s for router in self._routers.values()):
-            return Interval.unknown("the first reading of the routers: rates need two")
+        if all(router.newest_s <= router.since_s for router in self._routers.values()):
+            return self._without_news(now_s)
         started_s = min(router.since_s for router in self._routers.values())
-        # A router that could not be read for a while has counted for longer than the others.
-        rate = sum(
-            router.counted.admitted / (now_s - router.since_s)
-            for router in self._routers.values()
-            if router.since_s < now_s
-        )
+        self._newest_s = max(router.newest_s for router in self._routers.values())
+        for name, router in self._routers.items():
+            # One that is gone has counted nothing since; one that could not be read for a while, for longer.
+            over_s = (router.newest_s if name in self._there else self._newest_s) - router.since_s
+            if over_s > 0:
+                router.rate_rps = router.counted.admitted / over_s
+        rate = sum(router.rate_rps for router in self._routers.values())
         counted = sum((router.counted for router in self._routers.values()), Counts())
         # A router that is gone has counted in this interval for the last time.
         self._routers = {name: router for name, router in self._routers.items() if name in self._there}
         for router in self._routers.values():
-            router.since_s, router.counted = now_s, Counts()
-        over_s = now_s - started_s
-        return Interval(
-            demand=self._demand(rate, counted, over_s),
+            router.since_s, router.counted = router.newest_s, Counts()
+        over_s = self._newest_s - started_s
+        age_s = now_s - self._newest_s
+        self._last = Interval(
+            demand=self._demand(rate, counted, over_s, age_s),
             tpot_s=_mean(counted.tpot_s, counted.tpots, "with more than one output token", over_s),
             ttft_s=_mean(counted.ttft_s, counted.ttfts, "that streams", over_s),
             slo=Value(SloCounts(int(counted.judged), max(0, int(counted.judged - counted.within_slo)))),
         )
+        return self._last
 
-    def _demand(self, rate_rps: float, counted: Counts, over_s: float) -> Value[Demand | None] | Missing:
+    def _without_news(self, now_s: float) -> Interval:
+        """No router has a newer reading than at the last decision: what was known then, older by now.
+
+        So it is when Prometheus scrapes less often than decisions are taken. Counts are not told twice.
+        """
+        if self._last is None:
+            return Interval.unknown("the first reading of the routers: rates need two")
+        age_s, last = now_s - self._newest_s, self._last
+        demand = last.demand if isinstance(last.demand, Missing) else Value(last.demand.x, age_s)
+        return replace(last, demand=demand, slo=Missing("no newer reading since the last decision"))
+
+    def _demand(
+        self, rate_rps: float, counted: Counts, over_s: float, age_s: float
+    ) -> Value[Demand | None] | Missing:
         """ISL of what was admitted, where that is known at admission, else of what finished; OSL of what finished."""
         self._isl_spread.add(counted.sized, counted.sized_tokens, counted.sized_squares, over_s)
         self._osl_spread.add(counted.outputs, counted.output_tokens, counted.output_squares, over_s)
@@ -122,11 +145,11 @@ class DemandWindow:
         osl = counted.output_tokens / counted.outputs if counted.outputs > 0 else osl
         self._lengths = isl, osl
         if rate_rps == 0:
-            return Value(None)
+            return Value(None, age_s)
         if isl is None or osl is None:
             return Missing("requests came but none has finished yet, so their lengths are not known")
         isl_cv = self._isl_spread.cv(defaults.ISL_CV)
-        return Value(Demand(rate_rps, isl, osl, isl_cv, self._osl_spread.cv(defaults.OSL_CV)))
+        return Value(Demand(rate_rps, isl, osl, isl_cv, self._osl_spread.cv(defaults.OSL_CV)), age_s)
 
 
 def _mean(total: float, count: float, what: str, over_s: float) -> Value[float] | Missing:

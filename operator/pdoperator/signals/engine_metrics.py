@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pdoperator.api.values import Missing, Value
 from pdoperator.signals.counters import Counters
-from pdoperator.signals.exposition import read_series, total
+from pdoperator.signals.exposition import Series, read_series, total
 
 _RUNNING = "vllm:num_requests_running"
 _WAITING = "vllm:num_requests_waiting"
@@ -48,7 +49,11 @@ class EngineReading:
 
 def read_engine(text: str) -> EngineReading:
     """The reading in an engine's exposition, under either spelling of its names. Raises ValueError if it is none."""
-    series = read_series(text, ENGINE_SERIES)
+    return engine_reading(read_series(text, ENGINE_SERIES))
+
+
+def engine_reading(series: Mapping[str, list[Series]]) -> EngineReading:
+    """The reading in an engine's series by their canonical names. Raises ValueError if they are not an engine's."""
     running, waiting, kv_use = (total(series, name) for name in (_RUNNING, _WAITING, _KV_USAGE))
     if running is None or waiting is None or not math.isfinite(running + waiting):
         raise ValueError(f"no {_RUNNING} and {_WAITING} in the engine's metrics")

@@ -25,7 +25,7 @@ def read_series(text: str, wanted: Collection[str]) -> dict[str, list[Series]]:
     found: dict[str, list[Series]] = {}
     for family in text_string_to_metric_families("".join(_wanted_lines(text, frozenset(wanted)))):
         for sample in family.samples:
-            found.setdefault(_canonical(sample.name), []).append(Series(sample.labels, sample.value))
+            found.setdefault(canonical(sample.name), []).append(Series(sample.labels, sample.value))
     return found
 
 
@@ -37,9 +37,10 @@ def total(series: Mapping[str, list[Series]], name: str) -> float | None:
 
 def _wanted_lines(text: str, wanted: frozenset[str]) -> Iterator[str]:
     for line in text.splitlines(keepends=True):
-        if not line.startswith("#") and _canonical(line.split("{", 1)[0].split(" ", 1)[0]) in wanted:
+        if not line.startswith("#") and canonical(line.split("{", 1)[0].split(" ", 1)[0]) in wanted:
             yield line
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
+    """A series' name as vLLM writes it, `vllm:x`, where something on the way has made it `vllm_x`."""
     return f"vllm:{name[5:]}" if name.startswith("vllm_") else name

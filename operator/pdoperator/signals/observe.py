@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import aiohttp
 
@@ -14,28 +13,27 @@ from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning.observation import EngineView, Observation
 from pdoperator.signals.demand_window import DemandWindow, Interval, RouterCounts
-from pdoperator.signals.engine_metrics import EngineReading, read_engine
+from pdoperator.signals.engine_metrics import EngineReading
 from pdoperator.signals.engine_window import EngineInterval, EngineWindow
 from pdoperator.signals.pods import PodView
-from pdoperator.signals.router_metrics import RouterReading, read_router
-from pdoperator.signals.scrape import metrics_url, scrape_all
+from pdoperator.signals.readings import Direct, Source
+from pdoperator.signals.router_metrics import RouterReading
 from pdoperator.signals.startup import StartUps
-
-R = TypeVar("R")
 
 _BETWEEN = "the interval has not ended"
 _NOT_SCRAPED = Missing("scraped at decisions and while it drains")
 
 
 class ServiceScraper:
-    """Scrapes the pods of one service; keeps the previous counters. One call at a time."""
+    """Reads the pods of one service from its `source`; keeps the previous counters. One call at a time."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+        self.direct = Direct(session)
+        self.source: Source = self.direct
+        self.startups = StartUps()
         self._window = DemandWindow()
         self._engines = EngineWindow()
         self._busy_s: float | None = None  # when the service was last not known to be idle
-        self.startups = StartUps()
 
     async def observe(
         self, engines: Sequence[PodView], routers: Sequence[PodView], now_s: float, *, end_interval: bool
@@ -45,17 +43,18 @@ class ServiceScraper:
         Routers are read every time, engines at the end of an interval and while they drain. Never raises for a pod:
         what cannot be read is Missing.
         """
-        router_urls = {pod.name: metrics_url(pod.ip, names.ROUTER_PORT) for pod in routers if pod.ip}
         asked = [pod for pod in engines if _leaving(pod) or (end_interval and _running(pod))]
-        engine_urls = {pod.name: metrics_url(pod.ip, names.ENGINE_PORT) for pod in asked}
-        texts = await scrape_all(self._session, router_urls | engine_urls)
-        table = _RoutingTable(routers, {name: _read(read_router, texts[name]) for name in router_urls})
-        readings = {name: _read(read_engine, texts[name]) for name in engine_urls}
+        readings = await self.source.read(routers, asked)
+        table = _RoutingTable(routers, readings.routers)
         came = self._came(routers, table, now_s, end_interval)
-        over_engines = self._over_engines(engines, readings, now_s) if end_interval else EngineInterval()
+        over_engines = (
+            self._over_engines(engines, readings.engines, now_s) if end_interval else EngineInterval()
+        )
         return Observation(
             at_s=now_s,
-            engines=tuple(_engine(pod, table, readings.get(pod.name, _NOT_SCRAPED)) for pod in engines),
+            engines=tuple(
+                _engine(pod, table, readings.engines.get(pod.name, _NOT_SCRAPED)) for pod in engines
+            ),
             demand=_with_hits(came, over_engines),
             tpot_s=came.tpot_s,
             idle_for_s=now_s - (now_s if self._busy_s is None else self._busy_s),
@@ -69,16 +68,22 @@ class ServiceScraper:
 
     def _came(self, routers: Sequence[PodView], table: _RoutingTable, now_s: float, end: bool) -> Interval:
         created = {pod.name: pod.created_s for pod in routers}
-        read = {name: RouterCounts(created[name], reading.counts) for name, reading in table.read.items()}
+        read = {
+            name: RouterCounts(created[name], now_s - reading.age_s, reading.x.counts)
+            for name, reading in table.read.items()
+        }
         came = self._window.update(read, now_s, complete=not table.unread)
         if came is not False or table.any_outstanding:
             self._busy_s = now_s
         return self._window.close(now_s, table.unread) if end else Interval.unknown(_BETWEEN)
 
     def _over_engines(
-        self, engines: Sequence[PodView], readings: Mapping[str, EngineReading | Missing], now_s: float
+        self,
+        engines: Sequence[PodView],
+        readings: Mapping[str, Value[EngineReading] | Missing],
+        now_s: float,
     ) -> EngineInterval:
-        counts = {name: r.counts for name, r in readings.items() if isinstance(r, EngineReading)}
+        counts = {name: r.x.counts for name, r in readings.items() if isinstance(r, Value)}
         self.startups.see(engines, {name: c.transfers for name, c in counts.items()}, now_s)
         prefilling = {pod.name for pod in engines if pod.role is Role.PREFILL and pod.name in counts}
         return self._engines.close(counts, prefilling, now_s)
@@ -95,12 +100,15 @@ def _with_hits(came: Interval, engines: EngineInterval) -> Value[Demand | None] 
 class _RoutingTable:
     """All routers' readings together."""
 
-    def __init__(self, routers: Sequence[PodView], readings: Mapping[str, RouterReading | Missing]) -> None:
-        self.read = {name: r for name, r in readings.items() if not isinstance(r, Missing)}
+    def __init__(
+        self, routers: Sequence[PodView], readings: Mapping[str, Value[RouterReading] | Missing]
+    ) -> None:
+        self.read = {name: r for name, r in readings.items() if isinstance(r, Value)}
+        self._age_s = max((reading.age_s for reading in self.read.values()), default=0.0)
         self._serving = [pod.name for pod in routers if pod.ready and not pod.deleting]
         self.unread = self._why_unread(readings)
 
-    def _why_unread(self, readings: Mapping[str, RouterReading | Missing]) -> str:
+    def _why_unread(self, readings: Mapping[str, Value[RouterReading] | Missing]) -> str:
         """Empty when every router that serves was read."""
         if not self._serving:
             return "no router is ready"
@@ -112,26 +120,26 @@ class _RoutingTable:
 
     @property
     def any_outstanding(self) -> bool:
-        return any(n.prefill + n.decode for r in self.read.values() for n in r.outstanding.values())
+        return any(n.prefill + n.decode for r in self.read.values() for n in r.x.outstanding.values())
 
     def outstanding(self, engine: str) -> Value[PerRole[int]] | Missing:
         """Over all routers, those that are ending included as far as they answer."""
         if self.unread:
             return Missing(self.unread)
-        counts = [r.outstanding[engine] for r in self.read.values() if engine in r.outstanding]
-        return Value(PerRole(sum(c.prefill for c in counts), sum(c.decode for c in counts)))
+        counts = [r.x.outstanding[engine] for r in self.read.values() if engine in r.x.outstanding]
+        return Value(PerRole(sum(c.prefill for c in counts), sum(c.decode for c in counts)), self._age_s)
 
     def exporting(self, engine: str) -> Value[int] | Missing:
         """Prefills whose KV the engine keeps for any router."""
         if self.unread:
             return Missing(self.unread)
-        return Value(sum(r.exports.get(engine, 0) for r in self.read.values()))
+        return Value(sum(r.x.exports.get(engine, 0) for r in self.read.values()), self._age_s)
 
     def role(self, engine: str) -> Role | None:
         """The role under which every serving router has the engine."""
         if self.unread:
             return None
-        roles = {self.read[name].roles.get(engine) for name in self._serving}
+        roles = {self.read[name].x.roles.get(engine) for name in self._serving}
         return roles.pop() if len(roles) == 1 else None
 
 
@@ -143,25 +151,18 @@ def _running(pod: PodView) -> bool:
     return bool(pod.ip) and pod.ready and not pod.deleting
 
 
-def _read(parse: Callable[[str], R], text: Value[str] | Missing) -> R | Missing:
-    if isinstance(text, Missing):
-        return text
-    try:
-        return parse(text.x)
-    except ValueError as failure:
-        return Missing(str(failure))
-
-
 def _queues(
-    reading: EngineReading | Missing,
+    reading: Value[EngineReading] | Missing,
 ) -> tuple[Value[float] | Missing, Value[float] | Missing, Value[float] | Missing]:
     """Running, waiting and KV use."""
     if isinstance(reading, Missing):
         return reading, reading, reading
-    return Value(reading.running), Value(reading.waiting), reading.kv_use
+    seen, age_s = reading.x, reading.age_s
+    kv_use = seen.kv_use if isinstance(seen.kv_use, Missing) else Value(seen.kv_use.x, age_s)
+    return Value(seen.running, age_s), Value(seen.waiting, age_s), kv_use
 
 
-def _engine(pod: PodView, table: _RoutingTable, reading: EngineReading | Missing) -> EngineView:
+def _engine(pod: PodView, table: _RoutingTable, reading: Value[EngineReading] | Missing) -> EngineView:
     running, waiting, kv_use = _queues(reading)
     return EngineView(
         name=pod.name,

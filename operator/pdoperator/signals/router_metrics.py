@@ -69,7 +69,11 @@ class RouterReading:
 
 def read_router(text: str) -> RouterReading:
     """The reading in a router's exposition. Raises ValueError when it is not one."""
-    series = read_series(text, ROUTER_SERIES)
+    return router_reading(read_series(text, ROUTER_SERIES))
+
+
+def router_reading(series: Mapping[str, list[Series]]) -> RouterReading:
+    """The reading in a router's series. Raises ValueError when they are not a router's."""
     admitted = total(series, _ADMITTED)
     if admitted is None:
         raise ValueError(f"no {_ADMITTED} in the metrics: not a router's")
