@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pdoperator.capacity.profile import Fit, Profile
 from pdoperator.capacity.sharing import Footprint, SharingRefusedError, check_tpot, shared
+from pdoperator.capacity.tables import DecodeTable, PrefillTable
 
 # 15 GB of weights in an engine that has 86.4 GB of a GH200.
 FOOTPRINT = Footprint(weight_bytes=15e9, kv_bytes_per_token=57_344)
@@ -24,6 +27,19 @@ def test_with_two_engines_everything_takes_twice_as_long() -> None:
     assert half.ttft_s(4000) == pytest.approx(2 * ALONE.ttft_s(4000))
     assert half.itl_s(8, 4000) == pytest.approx(2 * ALONE.itl_s(8, 4000))
     assert half.max_batch == ALONE.max_batch
+
+
+def test_tables_and_a_measured_pass_are_shared_too() -> None:
+    tables = replace(
+        ALONE,
+        measured_pass_s=0.005,
+        ttft_table=PrefillTable((100, 4000), (0.02, 0.08)),
+        itl_table=DecodeTable((1, 8), (100, 4000), ((0.004, 0.005), (0.006, None))),
+    )
+    half = shared(tables, 2, FOOTPRINT)
+    assert half.ttft_s(100) == pytest.approx(0.04)
+    assert half.itl_s(1, 4000) == pytest.approx(0.010)
+    assert half.pass_s == pytest.approx(0.010)
 
 
 def test_two_engines_have_less_than_half_the_kv_for_each_keeps_its_own_weights() -> None:

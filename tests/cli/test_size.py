@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from pdoperator.capacity.builtin import BUILTIN
 from pdoperator.cli.main import run
+from pdoperator.sim.traffic.loaders import load
 
+DEMO = Path(__file__).parents[2] / "e2e" / "demo" / "traces"
 CURVE = "10:12.8ms,20:16.4ms,30:18.8ms,40:21.6ms,50:23.9ms,60:26.2ms"
 LENGTHS = ["--isl", "6144", "--osl", "512"]
 TARGETS = ["--ttft", "2s", "--tpot", "20ms", "--overhead", "0.1s"]
@@ -186,3 +191,68 @@ def test_targets_that_no_fleet_meets_are_a_failure_and_not_bad_usage(
     assert "cannot be met by any number of prefill engines" in refusal(arguments, capsys, code=1)
     fleet = ["size", *LENGTHS, "--ttft", "0.3s", "--tpot", "20ms", *ENGINE, "--fleet", "3:3"]
     assert "cannot be met" in refusal(fleet, capsys, code=1)
+
+
+PROFILE = ["--profile", "h100-llama-3.1-8b-bf16-tp1"]
+SHARED = [
+    *PROFILE,
+    "--isl",
+    "1024",
+    "--osl",
+    "128",
+    "--rps",
+    "1",
+    "--ttft",
+    "1s",
+    "--share",
+    "2",
+    "--weights",
+    "16e9",
+]
+
+
+def test_m3_a_trace_gives_lengths_their_distribution_and_the_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    trace = load(DEMO / "azure2023_conv.csv")
+    targets = ["--ttft", "1s", "--tpot", "50ms", "-o", "json"]
+    assert run(["size", "--trace", str(DEMO / "azure2023_conv.csv"), *PROFILE, *targets]) == 0
+    methods = json.loads(capsys.readouterr().out)["methods"]
+    assert methods["mg1"]["rate_rps"] == pytest.approx(len(trace) / trace.span_s)
+    profile, lengths = BUILTIN["h100-llama-3.1-8b-bf16-tp1"], trace.input_tokens.astype(float)
+    mean_s = np.mean([profile.ttft_s(isl) for isl in lengths])
+    assert methods["mg1"]["service_s"] == pytest.approx(mean_s, rel=1e-4)
+    assert methods["dopd"]["prefill_s"] == pytest.approx(mean_s, rel=1e-4)  # D8, by measured lengths
+    assert methods["md1"]["service_s"] == pytest.approx(profile.ttft_s(lengths.mean()), rel=1e-4)
+
+
+def test_a_shared_gpu_needs_more_engines_and_a_tpot_target_may_refuse_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    alone = [x for x in SHARED if x not in ("--share", "2", "--weights", "16e9")]
+    results = []
+    for arguments in (alone, SHARED):
+        assert run(["size", *arguments, "--tpot", "50ms", "-o", "json"]) == 0
+        results.append(json.loads(capsys.readouterr().out)["methods"]["dopd"])
+    assert results[1]["prefill_s"] == pytest.approx(2 * results[0]["prefill_s"], rel=1e-4)
+    assert results[1]["max_concurrency"] < results[0]["max_concurrency"]
+    assert run(["size", *SHARED, "--tpot", "10ms"]) == 1
+    assert "share it less or give each engine a GPU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ([*PROFILE, "--isl", "9"], "give --isl and --osl, or a --trace"),
+        ([*PROFILE, "--isl", "9", "--trace", "TRACE"], "leave --isl and --osl out"),
+        ([*PROFILE, "--isl", "9", "--osl", "9", "--share", "2"], "--share needs --weights"),
+        (["--isl", "9", "--osl", "9", "--share", "2", "--weights", "1e9"], "--share needs --weights"),
+        (["--trace", "missing.csv"], "missing.csv: cannot be read"),
+    ],
+)
+def test_a_trace_or_a_share_without_what_it_needs_is_refused(
+    arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = str(DEMO / "azure2023_conv.csv")
+    assert run(["size", *(trace if x == "TRACE" else x for x in arguments)]) == 2
+    err = capsys.readouterr().err
+    assert what in err
+    assert err.count("\n") == 1

@@ -38,8 +38,15 @@ def shared(profile: Profile, engines: int, footprint: Footprint) -> Profile:
             f"1/{engines} of the GPU's memory is {alone_bytes / engines / 1e9:.1f} GB, which leaves no room for KV "
             f"beside {footprint.weight_bytes / 1e9:.1f} GB of weights"
         )
+    pass_s, ttft, itl = profile.measured_pass_s, profile.ttft_table, profile.itl_table
     return replace(
-        profile, ttft=_slower(profile.ttft, engines), itl=_slower(profile.itl, engines), kv_tokens=kv_tokens
+        profile,
+        ttft=_slower(profile.ttft, engines),
+        itl=_slower(profile.itl, engines),
+        kv_tokens=kv_tokens,
+        measured_pass_s=None if pass_s is None else pass_s * engines,
+        ttft_table=None if ttft is None else ttft.slower(engines),
+        itl_table=None if itl is None else itl.slower(engines),
     )
 
 

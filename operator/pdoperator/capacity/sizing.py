@@ -47,13 +47,21 @@ class TpotTooTightError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What comes in: mean lengths in tokens; requests per second, or requests in decode at once; spread of ISL."""
+    """What comes in: mean lengths in tokens; requests per second, or requests in decode at once; spread of ISL.
+
+    `lengths` are the moments of measured prompts, where there are any; they go before the spread.
+    """
 
     isl_tokens: float
     osl_tokens: float
     rate_rps: float | None = None
     concurrent: float | None = None
     isl_cv: float | None = None
+    lengths: LengthMoments | None = None
+
+    def spread(self, cv_if_unknown: float) -> LengthMoments:
+        """Moments of the prompts: as measured, else lognormal."""
+        return self.lengths or LengthMoments.lognormal(self.isl_tokens, _or(self.isl_cv, cv_if_unknown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +150,8 @@ def sizes(demand: Demand, targets: Targets, engine: Engine) -> dict[Method, Size
     methods: dict[Method, Callable[[], Sized]] = {
         Method.MM1: lambda: _mm1(demand, targets, engine, None),
         Method.MM1_PERCENTILE: lambda: _mm1(demand, targets, engine, targets.percentile),
-        Method.MD1: lambda: _mg1(demand, targets, engine, 0.0),
-        Method.MG1: lambda: _mg1(demand, targets, engine, _or(demand.isl_cv, defaults.ISL_CV)),
+        Method.MD1: lambda: _mg1(demand, targets, engine, LengthMoments.fixed(demand.isl_tokens)),
+        Method.MG1: lambda: _mg1(demand, targets, engine, demand.spread(defaults.ISL_CV)),
         Method.DOPD_RELEASE: lambda: _dopd(Method.DOPD_RELEASE, demand, targets, engine),
         Method.DOPD_PAPER: lambda: _dopd(Method.DOPD_PAPER, demand, targets, engine),
         Method.DOPD: lambda: _dopd(Method.DOPD, demand, targets, engine),
@@ -197,9 +205,9 @@ def _mm1_prefill_tokens_per_s(
     )
 
 
-def _mg1(demand: Demand, targets: Targets, engine: Engine, isl_cv: float) -> QueueSize:
+def _mg1(demand: Demand, targets: Targets, engine: Engine, lengths: LengthMoments) -> QueueSize:
     prefill = _given(engine.prefill, "a prefill throughput or latency, or a profile")
-    service = ServiceTime.of(prefill, LengthMoments.lognormal(demand.isl_tokens, isl_cv))
+    service = ServiceTime.of(prefill, lengths)
     target_s = _given(targets.ttft_s, "a TTFT target")
     stay_s = target_s - targets.overhead_s
     if stay_s <= service.mean_s:
@@ -261,8 +269,7 @@ def _queue_size(
 def _dopd(method: Method, demand: Demand, targets: Targets, engine: Engine) -> DopdSize:
     prefill = _given(engine.prefill, "a prefill throughput or latency, or a profile")
     # Its variance correction, where the spread is known; without one the mean length stands for all.
-    lengths = LengthMoments.lognormal(demand.isl_tokens, _or(demand.isl_cv, 0.0))
-    prefill_s = ServiceTime.of(prefill, lengths).mean_s
+    prefill_s = ServiceTime.of(prefill, demand.spread(0.0)).mean_s
     concurrency = _concurrency(method, demand, targets, engine)
     tpot_s = _tpot_s(demand, engine, concurrency)
     residence_s = dopd.decode_residence_s(demand.osl_tokens, tpot_s)

@@ -49,6 +49,10 @@ class PrefillTable:
             )
         return float(np.interp(isl_tokens, self.isl_tokens, self.ttft_s))
 
+    def slower(self, times: float) -> PrefillTable:
+        """The table of an engine that takes so many times as long."""
+        return PrefillTable(self.isl_tokens, tuple(x * times for x in self.ttft_s))
+
     @property
     def points(self) -> list[tuple[float, float]]:
         """Length and seconds of all that was measured."""
@@ -117,6 +121,11 @@ class DecodeTable:
             if low_s <= itl_s:
                 return low + (high - low) * (itl_s - low_s) / (high_s - low_s)
         return 0.0
+
+    def slower(self, times: float) -> DecodeTable:
+        """The table of an engine that takes so many times as long."""
+        rows = (tuple(None if x is None else x * times for x in row) for row in self.itl_s)
+        return DecodeTable(self.batches, self.contexts_tokens, tuple(rows))
 
     @property
     def points(self) -> list[tuple[float, float, float]]:

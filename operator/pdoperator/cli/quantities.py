@@ -11,6 +11,8 @@ import click
 from pdoperator.api import units
 from pdoperator.api.values import PerRole
 from pdoperator.capacity.decode_curve import DecodeCurve, DecodePoint
+from pdoperator.sim.traffic.loaders import load
+from pdoperator.sim.traffic.trace import Trace, TraceError
 
 _FLEET = re.compile(r"^([1-9][0-9]*)\s*[Pp]?\s*:?\s*([1-9][0-9]*)\s*[Dd]?$")
 _SEPARATED = re.compile(r"[Pp:]")
@@ -132,3 +134,16 @@ def _bare_number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+class TraceType(click.ParamType[Trace]):
+    """A trace file, of any form that is known."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Trace:
+        """The trace; fails with what is wrong with the file, and where."""
+        try:
+            return load(value)
+        except TraceError as error:
+            self.fail(str(error), param, ctx)

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
 
 from pdoperator.api import defaults
 from pdoperator.api.values import Missing, PerRole, ratio_text
-from pdoperator.capacity import mm1, sizing
+from pdoperator.capacity import mm1, sharing, sizing
 from pdoperator.capacity.decode_curve import DecodeCurve
+from pdoperator.capacity.lengths import LengthMoments
 from pdoperator.capacity.profile import Fit, Profile
 from pdoperator.capacity.sizing import Demand, DopdSize, Engine, Method, QueueSize, Targets
 from pdoperator.cli.output import emit, number, output_option, plain
 from pdoperator.cli.profile_files import ProfileType
-from pdoperator.cli.quantities import Curve, Duration, Fleet, NotNegative, Positive
+from pdoperator.cli.quantities import Curve, Duration, Fleet, NotNegative, Positive, TraceType
+from pdoperator.sim.traffic.trace import Trace
 
 # Slower than this no engine prefills; a latency that says so was meant in milliseconds.
 SLOWEST_PREFILL_TPS = 10
@@ -28,10 +31,10 @@ MOST_RPS = 1e5
 
 
 @click.command()
-@click.option(
-    "--isl", type=Positive(), required=True, help="Mean input tokens (those not in the prefix cache)."
-)
-@click.option("--osl", type=Positive(), required=True, help="Mean output tokens.")
+@click.option("--isl", type=Positive(), help="Mean input tokens (those not in the prefix cache).")
+@click.option("--osl", type=Positive(), help="Mean output tokens.")
+@click.option("--trace", type=TraceType(), help="Lengths, their distribution and the mean rate from a trace, in place "
+              "of --isl, --osl and --rps.")  # fmt: skip
 @click.option("--isl-cv", type=NotNegative(), help="Spread of input lengths: standard deviation over mean.  "
               f"[default: {defaults.ISL_CV} for mg1]")  # fmt: skip
 @click.option(
@@ -48,6 +51,12 @@ MOST_RPS = 1e5
               help="Part of TTFT outside the engine: client I/O and KV transfer.")  # fmt: skip
 @click.option("--profile", type=ProfileType(), help="What one engine can do: a built-in profile or a file.")
 @click.option(
+    "--share", type=click.IntRange(2), help="Engines on one time-sliced GPU, for which --profile holds alone."
+)
+@click.option(
+    "--weights", type=Positive(), help="Bytes of weights that each of them keeps; needed with --share."
+)
+@click.option(
     "--prefill-throughput", type=Positive(), help="Input tokens per second of a saturated prefill engine."
 )
 @click.option(
@@ -62,7 +71,7 @@ MOST_RPS = 1e5
 @output_option
 def size(output: str, fleet: PerRole[int] | None, **given: Any) -> None:
     """How many prefill and decode engines, by every method side by side."""
-    options = Options(**given)
+    options = Options.of(**given)
     demand, targets, engine = options.demand(), options.targets(), options.engine()
     answers = sizing.sizes(demand, targets, engine)
     found = {method: answer for method, answer in answers.items() if not isinstance(answer, Missing)}
@@ -82,6 +91,7 @@ class Options:
 
     isl: float
     osl: float
+    lengths: LengthMoments | None
     isl_cv: float | None
     rps: float | None
     tpm: float | None
@@ -98,11 +108,31 @@ class Options:
     kv_blocks: int | None
     block_size: int
 
+    @classmethod
+    def of(
+        cls, *, trace: Trace | None, isl: float | None, osl: float | None, share: int | None, weights: float | None,
+        **given: Any,
+    ) -> Options:  # fmt: skip
+        """What was given, a trace's figures put in. Raises click.UsageError."""
+        lengths = None
+        if trace is not None:
+            if isl is not None or osl is not None:
+                raise click.UsageError("--trace has its own lengths; leave --isl and --osl out")
+            lengths = LengthMoments.of(np.maximum(trace.input_tokens - trace.cached_tokens, 1).tolist())
+            isl, osl = lengths.first, float(trace.output_tokens.mean())
+            if given["rps"] is None and given["tpm"] is None and trace.span_s > 0:
+                given["rps"] = len(trace) / trace.span_s
+        if isl is None or osl is None:
+            raise click.UsageError("give --isl and --osl, or a --trace")
+        if share is not None:
+            given["profile"] = _shared(given["profile"], share, weights, given["tpot"], isl + osl / 2)
+        return cls(isl=isl, osl=osl, lengths=lengths, **given)
+
     def demand(self) -> Demand:
         """What comes in. Raises click.UsageError for two rates."""
         _at_most_one(rps=self.rps, tpm=self.tpm)
         rate = self.rps if self.tpm is None else mm1.request_rate_rps(self.tpm / 60, self.isl, self.osl)
-        return Demand(self.isl, self.osl, rate, self.requests, self.isl_cv)
+        return Demand(self.isl, self.osl, rate, self.requests, self.isl_cv, self.lengths)
 
     def targets(self) -> Targets:
         """What is asked for."""
@@ -130,6 +160,25 @@ class Options:
                 )
             return Fit(0.0, latency_s / self.isl)
         return None if self.profile is None else self.profile.ttft
+
+
+def _shared(
+    profile: Profile | None,
+    share: int,
+    weight_bytes: float | None,
+    tpot_s: float | None,
+    context_tokens: float,
+) -> Profile:
+    """The profile of one of the engines on a shared GPU. Raises click.UsageError, ClickException when it is refused."""
+    if profile is None or weight_bytes is None or profile.kv_bytes_per_token is None:
+        raise click.UsageError("--share needs --weights and a --profile with kv_bytes_per_token")
+    try:
+        part = sharing.shared(profile, share, sharing.Footprint(weight_bytes, profile.kv_bytes_per_token))
+        if tpot_s is not None:
+            sharing.check_tpot(part, context_tokens, tpot_s)
+    except sharing.SharingRefusedError as error:
+        raise click.ClickException(str(error)) from None
+    return part
 
 
 def _at_most_one(**given: object) -> None:
