@@ -8,8 +8,9 @@ from fake_kube import FakeKube
 from pdoperator.api import defaults
 from pdoperator.cluster.kube import CONFIG_MAPS, KubeError
 from pdoperator.controller.memory import Memory
-from pdoperator.controller.remembered import demand_from_text, demand_to_text
+from pdoperator.controller.remembered import demand_from_text, demand_to_text, rate_from_text
 from pdoperator.forecast.demand import Demand, DemandHistory, Sample
+from pdoperator.forecast.load_forecast import LoadForecast
 from pdoperator.workload.render import Owner
 
 OWNER = Owner("tiny", "team-a", "uid-tiny")
@@ -71,3 +72,12 @@ def test_demand_is_kept_to_four_digits() -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[["a", 1, 2, 3]]', "[[1]]", "[[1,2,3,4,5,6,7,8]]"])
 def test_what_another_version_wrote_is_nothing(text: str) -> None:
     assert demand_from_text(text, 50) == DemandHistory(50)
+
+
+def test_the_history_of_the_rate_survives_as_text_and_nothing_else_is_taken_for_one() -> None:
+    rate = LoadForecast.empty(15.0).observe(150.0, 3.0).observe(165.0, 4.0)
+    known = rate_from_text(rate.to_text())
+    assert known is not None
+    assert known.fine.values()[-1] == 4.0
+    assert rate_from_text("") is None
+    assert rate_from_text("{}") is None

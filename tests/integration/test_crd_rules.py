@@ -183,6 +183,7 @@ OUT_OF_BOUNDS: list[tuple[str, Tree]] = [
     ("spec.autoscaling.strategy", {"autoscaling": {"strategy": "dopd"}}),
     ("spec.autoscaling.forecast.window", {"autoscaling": {"forecast": {"window": 4}}}),
     ("spec.autoscaling.forecast.horizon", {"autoscaling": {"forecast": {"horizon": "auto"}}}),
+    ("spec.autoscaling.forecast.quantile", {"autoscaling": {"forecast": {"quantile": 0.4}}}),
     ("spec.autoscaling.gpuBudget", {"autoscaling": {"gpuBudget": 0}}),
     ("spec.autoscaling.ratio.min", {"autoscaling": {"ratio": {"min": "0:4"}}}),
     (

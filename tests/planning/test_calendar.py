@@ -109,3 +109,10 @@ def test_a_schedule_may_lower_the_most_too_and_leaves_the_other_role_alone() -> 
 def test_the_first_schedule_that_applies_counts() -> None:
     two = plan(schedules=[schedule(prefill={"minReplicas": 6}), schedule(prefill={"minReplicas": 9})])
     assert at(two, (0, 3.0))[0].target.prefill == 6
+
+
+def test_a_schedule_never_asks_for_what_cannot_be_had() -> None:
+    night = plan(schedules=[schedule(prefill={"minReplicas": 7, "maxReplicas": 9})])
+    own = night.limits
+    scarce = replace(own, roles=PerRole(replace(own.roles.prefill, most=4), own.roles.decode), short=True)
+    assert at(replace(night, limits=scarce), (0, 30.0))[0].target.prefill == 4

@@ -33,7 +33,7 @@ def test_every_setting_comes_from_its_field() -> None:
             autoscaling={
                 "strategy": "External",
                 "interval": "30s",
-                "forecast": {"model": "LastValue", "window": 20, "horizon": "2m30s"},
+                "forecast": {"model": "LastValue", "window": 20, "horizon": "2m30s", "quantile": 0.8},
                 "gpuBudget": 40,
                 "ratio": {"min": "1:4", "max": "3:1"},
                 "behavior": {
@@ -54,7 +54,8 @@ def test_every_setting_comes_from_its_field() -> None:
     assert (plan.interval_s, plan.shared_pool) == (30.0, True)
     assert (plan.ttft_target_s, plan.ttft_percentile) == (1.0, 95)
     assert (plan.tpot_target_s, plan.tpot_percentile) == (0.05, 99)
-    assert (plan.model, plan.window, plan.horizon_s) == (ForecastModel.LAST_VALUE, 20, 150)
+    assert (plan.model, plan.window) == (ForecastModel.LAST_VALUE, 20)
+    assert (plan.horizon_s, plan.quantile) == (150, 0.8)
     assert (plan.behavior.up.window_s, plan.behavior.down.window_s) == (15, 60)
     assert plan.behavior.up.policies == (
         RatePolicy(PolicyType.PERCENT, 100, 15),

@@ -29,8 +29,9 @@ class Strategy(StrEnum):
 
 
 class ForecastModel(StrEnum):
-    """How demand is forecast one interval ahead."""
+    """How demand is forecast. Auto: models compete for the rate; lengths are their recent means."""
 
+    AUTO = "Auto"
     AUTO_ARIMA = "AutoARIMA"
     LAST_VALUE = "LastValue"
 
@@ -45,6 +46,12 @@ class Forecast(ApiModel):
     window: Annotated[int, Field(ge=5, le=1000, description="Samples that the model is fitted to.")] = (
         defaults.FORECAST_WINDOW
     )
+    quantile: Annotated[
+        float,
+        Field(
+            ge=0.5, le=0.99, description="With model Auto: how sure the rate is not to exceed the forecast."
+        ),
+    ] = defaults.FORECAST_QUANTILE
     horizon: Annotated[
         Horizon,
         Field(

@@ -1,4 +1,4 @@
-"""The history of demand as text, and back. Pure."""
+"""Histories as text, and back: of demand and, for forecast model Auto, of the rate. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from dataclasses import astuple
 
 from pdoperator.forecast.demand import Demand, DemandHistory, Sample
+from pdoperator.forecast.load_forecast import LoadForecast
+from pdoperator.forecast.load_text import UnreadableHistoryError
 
 
 def demand_to_text(history: DemandHistory) -> str:
@@ -21,3 +23,11 @@ def demand_from_text(text: str, limit: int) -> DemandHistory:
     except (ValueError, TypeError):
         return DemandHistory(limit)
     return DemandHistory(limit, samples[-limit:])
+
+
+def rate_from_text(text: str) -> LoadForecast | None:
+    """What `LoadForecast.to_text` wrote; None in anything else. Takes tenths of a second: call it in a thread."""
+    try:
+        return LoadForecast.from_text(text)
+    except UnreadableHistoryError:
+        return None

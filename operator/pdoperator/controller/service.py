@@ -25,7 +25,7 @@ from pdoperator.controller.memory import Memory
 from pdoperator.controller.metrics import Metrics
 from pdoperator.controller.pauses import paused_now
 from pdoperator.controller.plan import Plan, generation_of
-from pdoperator.controller.remembered import demand_from_text, demand_to_text
+from pdoperator.controller.remembered import demand_from_text, demand_to_text, rate_from_text
 from pdoperator.controller.reporter import Reporter
 from pdoperator.controller.shortage import Shortage
 from pdoperator.controller.situation import Obstacle, Situation, StartTimes
@@ -176,11 +176,13 @@ class ServiceLoop:
         demand = demand_from_text(texts.get("demand", ""), plan.settings.window)
         if not demand.samples:
             demand = await self._sources.past_demand(plan, plan.settings.window)
-        return History(demand, target=desired(self._reporter.status) or plan.settings.first)
+        rate = await asyncio.to_thread(rate_from_text, texts.get("rate", ""))
+        return History(demand, target=desired(self._reporter.status) or plan.settings.first, rate=rate)
 
     def _texts(self) -> dict[str, str]:
-        history = self._history.demand if self._history else DemandHistory(0)
-        return {"startups": self._scraper.startups.to_text(), "demand": demand_to_text(history)}
+        history = self._history or History(DemandHistory(0))
+        texts = {"startups": self._scraper.startups.to_text(), "demand": demand_to_text(history.demand)}
+        return texts if history.rate is None else {**texts, "rate": history.rate.to_text()}
 
     def _target(self, plan: Plan) -> PerRole[int]:
         """What was decided last: by us, or as status tells by the operator before us; else the spec's replicas."""

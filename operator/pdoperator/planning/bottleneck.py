@@ -6,6 +6,7 @@ fills, its queue grows), and a prompt's own prefill time cannot be shortened by 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from pdoperator.api import defaults
 from pdoperator.api.names import Role
 from pdoperator.api.reasons import Bottleneck
 from pdoperator.api.values import PerRole
-from pdoperator.planning.observation import EngineView, Observation
+from pdoperator.planning.observation import Observation
 from pdoperator.planning.readings import exporting, fresh, kv_use, readings, waiting
 from pdoperator.planning.settings import PlanSettings
 
@@ -133,18 +134,11 @@ def _slow_prompts(settings: PlanSettings, observation: Observation) -> tuple[str
 
 def _too_few_ready(observation: Observation, wanted: PerRole[int]) -> Finding | None:
     """The role that lacks the most ready engines of those it needs."""
-
-    def ready(role: Role) -> int:
-        return sum(1 for engine in observation.engines if _serves(engine, role))
-
-    role = max(_SIDES, key=lambda r: wanted[r] - ready(r))
-    if wanted[role] <= ready(role):
+    serving = Counter(engine.role for engine in observation.engines if engine.usable)
+    role = max(_SIDES, key=lambda r: wanted[r] - serving[r])
+    if wanted[role] <= serving[role]:
         return None
-    return Finding(_SIDES[role], (f"{ready(role)} of {_engines(wanted[role], role)} needed are ready",))
-
-
-def _serves(engine: EngineView, role: Role) -> bool:
-    return engine.usable and engine.role is role
+    return Finding(_SIDES[role], (f"{serving[role]} of {_engines(wanted[role], role)} needed are ready",))
 
 
 def _engines(count: int, role: Role) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pdoperator.api.autoscaling import ForecastModel
 from pdoperator.planning.bottleneck import Finding, find_bottleneck
 from pdoperator.planning.calendar import near_events
 from pdoperator.planning.constraints.behavior import behavior, remember
@@ -12,7 +13,7 @@ from pdoperator.planning.constraints.draft import Constraint, Draft
 from pdoperator.planning.constraints.fresh_readings import fresh_readings
 from pdoperator.planning.constraints.pause import paused
 from pdoperator.planning.decision import Decision, History
-from pdoperator.planning.demand import with_demand
+from pdoperator.planning.demand import with_demand, with_rate
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.registry import strategy_of
@@ -60,9 +61,11 @@ def _brought_up_to_now(history: History, settings: PlanSettings, observation: Ob
     if samples.limit != settings.window:
         samples = replace(samples, limit=settings.window)
     same = history.strategy is settings.strategy
+    auto = settings.model is ForecastModel.AUTO
     history = replace(
         history,
         demand=with_demand(samples, observation),
+        rate=with_rate(history.rate, observation, settings.interval_s) if auto else None,
         strategy=settings.strategy,
         state=history.state if same else None,
     )

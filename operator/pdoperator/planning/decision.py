@@ -10,6 +10,7 @@ from pdoperator.api.reasons import Bottleneck, Reason
 from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import DemandHistory
 from pdoperator.forecast.forecasted import Forecasted
+from pdoperator.forecast.load_forecast import LoadForecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class History:
     recommendations: tuple[Recommendation, ...] = ()
     rescales: tuple[Rescale, ...] = ()
     events: tuple[SeenEvent, ...] = ()
+    rate: LoadForecast | None = None  # of requests per second; kept for forecast model Auto only
     strategy: Strategy | None = None
     state: object = None
 

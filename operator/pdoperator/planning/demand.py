@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from pdoperator.api import defaults
 from pdoperator.api.values import Missing, Value
 from pdoperator.forecast.demand import Demand, DemandHistory, Sample
+from pdoperator.forecast.load_forecast import LoadForecast
 from pdoperator.planning.observation import Observation
 
 
@@ -29,3 +31,29 @@ def with_demand(history: DemandHistory, observation: Observation) -> DemandHisto
             return history
         seen = replace(history.samples[-1].demand, rate_rps=0.0)
     return history.with_sample(Sample(observation.at_s, seen))
+
+
+def with_rate(rate: LoadForecast | None, observation: Observation, interval_s: float) -> LoadForecast:
+    """The history of the rate with the last interval; one of another interval cannot be gone on with."""
+    if rate is None or rate.interval_s != interval_s:
+        rate = LoadForecast.empty(interval_s)
+    demand = fresh_demand(observation)
+    if isinstance(demand, Missing):
+        return rate.observe(observation.at_s, None)
+    return rate.observe(observation.at_s, 0.0 if demand.x is None else demand.x.rate_rps)
+
+
+def recent_lengths(history: DemandHistory) -> Demand:
+    """The newest demand, with lengths that are means over all requests of the last LENGTHS_OVER_S."""
+    newest = history.samples[-1]
+    recent = [s.demand for s in history.samples if s.at_s > newest.at_s - defaults.LENGTHS_OVER_S]
+    total = sum(demand.rate_rps for demand in recent)
+    if total <= 0:
+        return newest.demand
+
+    def mean(read: Callable[[Demand], float]) -> float:
+        return sum(demand.rate_rps * read(demand) for demand in recent) / total
+
+    return replace(
+        newest.demand, isl_tokens=mean(lambda d: d.isl_tokens), osl_tokens=mean(lambda d: d.osl_tokens)
+    )

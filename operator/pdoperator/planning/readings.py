@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pdoperator.api import defaults
-from pdoperator.api.names import Role
+from pdoperator.api.names import Role, State
 from pdoperator.api.values import Missing, Value
 from pdoperator.planning.observation import EngineView
 
@@ -46,13 +46,16 @@ def readings(engines: Iterable[EngineView], role: Role, read: Read) -> Readings:
     """A reading of each engine that serves in `role`."""
     values: list[float] = []
     missing = 0
+    oldest_s = defaults.METRICS_MAX_AGE_S
+    # `usable` and `fresh` written out: this runs over all engines several times a decision.
     for engine in engines:
-        if engine.role is role and engine.usable:
-            value = fresh(read(engine))
-            if value is None:
-                missing += 1
-            else:
-                values.append(value)
+        if engine.role is not role or not engine.ready or engine.deleting or engine.state is State.DRAINING:
+            continue
+        reading = read(engine)
+        if isinstance(reading, Value) and reading.age_s <= oldest_s:
+            values.append(reading.x)
+        else:
+            missing += 1
     return Readings(tuple(values), missing)
 
 

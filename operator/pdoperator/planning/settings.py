@@ -8,7 +8,7 @@ from pdoperator.api import defaults
 from pdoperator.api import pause as api_pause
 from pdoperator.api.autoscaling import Autoscaling, ForecastModel, Strategy
 from pdoperator.api.behavior import PolicyType, ScalingRules, SelectPolicy
-from pdoperator.api.calendar import Schedule
+from pdoperator.api.calendar import Schedule, ScheduledReplicas
 from pdoperator.api.names import Role
 from pdoperator.api.spec import RoleSpec, Spec
 from pdoperator.api.units import epoch_s, ratio, seconds
@@ -101,11 +101,24 @@ class CalendarEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduledLimits:
-    """Bounds that hold in a period in place of the spec's own."""
+class ScheduledBounds:
+    """(least, most) of each role's replicas that hold in a period; None: the role's own."""
 
     period: Period
-    limits: Limits
+    roles: PerRole[tuple[int | None, int | None]]
+
+    def within(self, limits: Limits) -> Limits:
+        """`limits` with these bounds; never more than can be had now."""
+
+        def role_limits(role: Role) -> RoleLimits:
+            own, (least, most) = limits.roles[role], self.roles[role]
+            most = own.most if most is None else most
+            if limits.short:
+                most = min(most, own.most)
+            least = own.least if least is None else least
+            return replace(own, least=min(least, most), most=most)
+
+        return replace(limits, roles=PerRole.of(role_limits), scheduled=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +126,7 @@ class PlanSettings:
     """A service as planning sees it. `total` is the scale subresource's number (External only).
 
     Percentiles are 1 to 99. `startup_s` stands in for the start-up time of an engine until it is measured. `horizon_s`
-    of the forecast; None: each strategy has its own.
+    of the forecast; None: each strategy has its own. `quantile` of the forecast, 0.5 to 0.99.
     """
 
     strategy: Strategy
@@ -131,16 +144,17 @@ class PlanSettings:
     model: ForecastModel
     window: int
     horizon_s: float | None
+    quantile: float
     behavior: BehaviorRules
     pauses: tuple[Pause, ...] = ()
     calendar: tuple[CalendarEvent, ...] = ()
-    schedules: tuple[ScheduledLimits, ...] = ()
+    schedules: tuple[ScheduledBounds, ...] = ()
 
     def at(self, at_s: float) -> PlanSettings:
         """The settings at a moment: bounds of the first schedule that applies take the place of the spec's."""
         for schedule in self.schedules:
             if schedule.period.covers(at_s):
-                return replace(self, limits=schedule.limits)
+                return replace(self, limits=schedule.within(self.limits))
         return self
 
     @property
@@ -160,11 +174,11 @@ def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
     `shared_pool`: prefill and decode engines are the same pods, whose roles flip.
     """
     autoscaling, slo = spec.autoscaling, spec.slo
-    limits, profile = _limits(spec, autoscaling), profile_of(spec.hardware)
+    profile = profile_of(spec.hardware)
     return PlanSettings(
         strategy=autoscaling.strategy,
         enabled=autoscaling.enabled,
-        limits=limits,
+        limits=_limits(spec, autoscaling),
         total=spec.replicas,
         profile=profile,
         shared_pool=shared_pool,
@@ -177,6 +191,7 @@ def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
         model=autoscaling.forecast.model,
         window=autoscaling.forecast.window,
         horizon_s=None if autoscaling.forecast.horizon == "Auto" else seconds(autoscaling.forecast.horizon),
+        quantile=autoscaling.forecast.quantile,
         behavior=BehaviorRules(
             _rules(autoscaling.behavior.scale_up), _rules(autoscaling.behavior.scale_down)
         ),
@@ -188,7 +203,7 @@ def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
             for i, entry in enumerate(autoscaling.calendar)
         ),
         schedules=tuple(
-            ScheduledLimits(period(entry, f"spec.autoscaling.schedules[{i}]"), _scheduled(entry, limits))
+            ScheduledBounds(period(entry, f"spec.autoscaling.schedules[{i}]"), _scheduled(entry))
             for i, entry in enumerate(autoscaling.schedules)
         ),
     )
@@ -203,17 +218,11 @@ def _pause(pause: api_pause.Pause) -> Pause:
     )
 
 
-def _scheduled(schedule: Schedule, limits: Limits) -> Limits:
-    def role_limits(role: Role) -> RoleLimits:
-        bounds = schedule.prefill if role is Role.PREFILL else schedule.decode
-        own = limits.roles[role]
-        return replace(
-            own,
-            least=own.least if bounds.min_replicas is None else bounds.min_replicas,
-            most=own.most if bounds.max_replicas is None else bounds.max_replicas,
-        )
+def _scheduled(schedule: Schedule) -> PerRole[tuple[int | None, int | None]]:
+    def bounds(given: ScheduledReplicas) -> tuple[int | None, int | None]:
+        return given.min_replicas, given.max_replicas
 
-    return replace(limits, roles=PerRole.of(role_limits), scheduled=True)
+    return PerRole(bounds(schedule.prefill), bounds(schedule.decode))
 
 
 def _rules(rules: ScalingRules) -> Rules:
