@@ -28,18 +28,20 @@ class Judgement:
 
     loss: Floats
     origins: int
+    skill: Floats  # by horizon: share of the better baseline's loss that the mixture avoided
     trusted: NDArray[np.bool_]  # by horizon
 
     @classmethod
     def none(cls, models: int, horizons: int) -> Judgement:
         """Before anything is known."""
-        return cls(np.zeros((models + 1, horizons)), 0, np.zeros(horizons, dtype=bool))
+        return cls(np.zeros((models + 1, horizons)), 0, np.zeros(horizons), np.zeros(horizons, dtype=bool))
 
     def after(self, origins: int, loss: Floats) -> Judgement:
         """With so many more origins, and the losses that became known since."""
-        summed = Judgement(self.loss * _DECAY**origins + loss, self.origins + origins, self.trusted)
-        trusted = summed.skill() > np.where(self.trusted, -_TRUST, _TRUST)
-        return Judgement(summed.loss, summed.origins, trusted & (summed.origins >= JUDGED_ORIGINS))
+        summed, count = self.loss * _DECAY**origins + loss, self.origins + origins
+        skill = _skill(summed)
+        trusted = (skill > np.where(self.trusted, -_TRUST, _TRUST)) & (count >= JUDGED_ORIGINS)
+        return Judgement(summed, count, skill, trusted)
 
     def belief(self) -> Floats:
         """Weights of the models, by horizon: (models, horizons).
@@ -70,8 +72,9 @@ class Judgement:
             return f"too little history to judge: {self.origins} of {JUDGED_ORIGINS} moments"
         return "no better than the last value or the season in the back-test"
 
-    def skill(self) -> Floats:
-        """Share of the better baseline's loss that the mixture avoided, by horizon; 0 while nothing is known."""
-        baseline = self.loss[_BASELINES].min(axis=0)
-        lost: Floats = np.divide(self.loss[-1], baseline, out=np.ones_like(baseline), where=baseline > 0)
-        return 1 - lost
+
+def _skill(loss: Floats) -> Floats:
+    """Share of the better baseline's loss that the mixture avoided, by horizon; 0 while nothing is known."""
+    baseline = loss[_BASELINES].min(axis=0)
+    lost: Floats = np.divide(loss[-1], baseline, out=np.ones_like(baseline), where=baseline > 0)
+    return 1 - lost

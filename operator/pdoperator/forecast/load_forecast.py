@@ -15,6 +15,7 @@ from pdoperator.forecast.conformal import QUANTILES
 from pdoperator.forecast.features import COLUMNS, F, row
 from pdoperator.forecast.fit import NAMES
 from pdoperator.forecast.load_text import LoadHistory
+from pdoperator.forecast.outlook import Outlook, outlook
 from pdoperator.forecast.season import COARSE_S, KEEP_S, Season, season_at
 from pdoperator.forecast.track import Track
 
@@ -59,6 +60,7 @@ class LoadForecast:
     coarse: Buckets
     season: Season
     silent: int = 0  # buckets since the newest known reading
+    outlook: Outlook | None = None
 
     @classmethod
     def empty(cls, interval_s: float) -> LoadForecast:
@@ -132,24 +134,47 @@ class LoadForecast:
 
         Raises NoLoadSeenError before the first known reading.
         """
-        window = window_s / self.interval_s + 0.5
-        at = max((i for i, track in enumerate(self.tracks) if track.window <= window), default=0)
-        track, silent = self.tracks[at], self.silent
-        held = silent * self.interval_s > defaults.METRICS_MAX_AGE_S
-        now = self.fine.end - silent if held else self.fine.end
+        track, x, ceiling = self._asked(window_s)
+        horizon = max(1.0, horizon_s / self.interval_s)
+        over = _between(track.horizons, track.mixture.quantiles(x), horizon)
+        value, point = (min(float(np.interp(q, QUANTILES, over)), ceiling) for q in (quantile, 0.5))
+        at, judgement = track.nearest(horizon), track.judgement
+        skill, silent_s = float(judgement.skill[at]), self.silent * self.interval_s
+        if silent_s > defaults.METRICS_MAX_AGE_S:
+            return Peak(value, point, HOLD, skill, False, f"no reading for {silent_s:.0f} s")
+        model = NAMES[int(track.mixture.belief[:, at].argmax())]
+        return Peak(value, point, model, skill, bool(judgement.trusted[at]), judgement.note(at))
+
+    def refit(self) -> LoadForecast:
+        """With a new outlook of the slow model, to be taken every half hour or so; up to half a second: in a thread.
+
+        What was observed meanwhile is not in it: see `with_outlook`.
+        """
+        return self.with_outlook(outlook(self.coarse))
+
+    def with_outlook(self, ahead: Outlook | None) -> LoadForecast:
+        """With an outlook that was fitted meanwhile; it tells from the next coarse bucket on."""
+        return replace(self, outlook=ahead)
+
+    def each_model(self, horizon_s: float, window_s: float) -> Floats:
+        """What each of NAMES says by itself, at the SCORED quantiles: (models, quantiles). Raises as `peak` does."""
+        track, x, ceiling = self._asked(window_s)
+        said = track.mixture.fit.said(x[None], track.judgement.belief())
+        each: Floats = np.minimum(said[0, :-1, track.nearest(horizon_s / self.interval_s)], ceiling)
+        return each
+
+    def _asked(self, window_s: float) -> tuple[Track, Floats, float]:
+        """The track of the next shorter window, what is known, and the highest load that is thought possible."""
+        at = max(
+            (i for i, t in enumerate(self.tracks) if t.window <= window_s / self.interval_s + 0.5), default=0
+        )
+        track = self.tracks[at]
+        held = self.silent * self.interval_s > defaults.METRICS_MAX_AGE_S
+        now = self.fine.end - (self.silent if held else 0)
         x = row(self.fine, self.averages[at], now, self.interval_s, self.season)
         if x is None:
             raise NoLoadSeenError
-        horizon = horizon_s / self.interval_s
-        over = _between(track.horizons, track.mixture.quantiles(np.array(x)), horizon)
-        ceiling = _NEW_HEIGHT * max(x[F.PEAK_3600], track.highest, self.season.highest)
-        value, point = (min(float(np.interp(q, QUANTILES, over)), ceiling) for q in (quantile, 0.5))
-        nearest = min(range(len(track.horizons)), key=lambda i: abs(math.log(track.horizons[i] / horizon)))
-        model = HOLD if held else NAMES[int(track.mixture.belief[:, nearest].argmax())]
-        judgement = track.judgement
-        note = f"no reading for {silent * self.interval_s:.0f} s" if held else judgement.note(nearest)
-        trusted = bool(judgement.trusted[nearest]) and not held
-        return Peak(value, point, model, float(judgement.skill()[nearest]), trusted, note)
+        return track, np.array(x), _NEW_HEIGHT * max(x[F.PEAK_3600], track.highest, self.season.highest)
 
     def _from(self, end: int) -> LoadForecast:
         """Nothing recent, the clock set: at the start, and after a silence longer than what is kept."""
@@ -191,7 +216,7 @@ class LoadForecast:
                 for track, kept in zip(tracks, averages, strict=True)
             )
         silent = 0 if reading == reading else self.silent + 1
-        return LoadForecast(self.interval_s, tracks, fine, averages, coarse, season, silent)
+        return LoadForecast(self.interval_s, tracks, fine, averages, coarse, season, silent, self.outlook)
 
     def _reviewed(self, track: Track, fine: Buckets, averages: Buckets, season: Season) -> Track:
         start = fine.end if track.end is None else track.end + track.stride

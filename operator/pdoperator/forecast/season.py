@@ -9,7 +9,7 @@ from pdoperator.forecast.buckets import Buckets
 
 COARSE_S = 300.0
 KEEP_S = 28 * 86400.0
-_DAY = round(86400 / COARSE_S)
+DAY = round(86400 / COARSE_S)
 _GROWTH_MAX = 4.0  # a step from almost nothing is no factor for today
 
 
@@ -19,7 +19,8 @@ class Season:
 
     `level` is the load some minutes on, `growth` and `later` its relative growth over the next minutes and the next
     quarter of an hour, all a week ago, or else a day ago; NaN and 0 when neither is known. `typical` is the mean of the
-    last day, `highest` the highest mean of five minutes in a week; 0 when unknown.
+    last day, `highest` the highest mean of five minutes in a week; 0 when unknown. `trend` is the growth that the
+    newest outlook expects over the next minutes.
     """
 
     level: float = math.nan
@@ -32,11 +33,11 @@ class Season:
 
 def season_at(coarse: Buckets) -> Season:
     """The season at the end of the newest coarse bucket."""
-    typical = coarse.mean(coarse.end - _DAY, coarse.end)
+    typical = coarse.mean(coarse.end - DAY, coarse.end)
     typical = typical if typical == typical else 0.0
-    highest = coarse.peak(coarse.end - 7 * _DAY, coarse.end)
+    highest = coarse.peak(coarse.end - 7 * DAY, coarse.end)
     highest = highest if highest == highest else 0.0
-    for ago in (7 * _DAY, _DAY):
+    for ago in (7 * DAY, DAY):
         then = coarse.end - ago
         now, soon, later = (coarse.mean(then + a, then + b) for a, b in ((-2, 2), (0, 3), (1, 5)))
         if soon == soon and now > 0:

@@ -64,6 +64,10 @@ class Track:
         """Without its origins, but with what was learnt from them."""
         return replace(self, end=None, rows=self.rows[:0], peaks=self.peaks[:0], said=self.said[:0])
 
+    def nearest(self, horizon: float) -> int:
+        """Which of the horizons is nearest to one of so many buckets, in proportion."""
+        return min(range(len(self.horizons)), key=lambda at: abs(math.log(self.horizons[at] / horizon)))
+
     def due(self, end: int) -> bool:
         """Whether enough origins have passed for a review at `end`."""
         if end % self.stride:
