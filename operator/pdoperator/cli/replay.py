@@ -81,7 +81,7 @@ class PoliciesType(click.ParamType[list[str]]):
 @click.argument("trace", type=TraceType())
 @click.option("--profile", type=ProfileType(), required=True,
               help="What one engine can do: a built-in profile or a file.")  # fmt: skip
-@click.option("--policy", "policies", type=PoliciesType(), default="static-best,dopd", show_default=True,
+@click.option("--policy", "policies", type=PoliciesType(), default="static-best,hpa,dopd", show_default=True,
               help="Policies to compare; options follow colons, as in static:3:5 or arrow:engines=9.")  # fmt: skip
 @click.option("--ttft", type=Duration(LONGEST_TTFT_S), default=defaults.TTFT_TARGET, show_default=True,
               help="TTFT target.")  # fmt: skip

@@ -13,6 +13,7 @@ from pdoperator.sim.policies.dopd_release import DopdRelease
 from pdoperator.sim.policies.dyn_load import DynLoad
 from pdoperator.sim.policies.dyn_sla import DynSla
 from pdoperator.sim.policies.heteroscale import HeteroScale
+from pdoperator.sim.policies.hpa import Hpa, Keda
 from pdoperator.sim.policies.oracle import Oracle
 from pdoperator.sim.policies.planned import Planned, no_history, settings_of
 from pdoperator.sim.policies.policy import PolicyBase
@@ -29,6 +30,7 @@ ADJUST_S = 180.0  # their adjustment interval, as Dynamo's default
 HETEROSCALE_S = 30.0
 TOKENSCALE_S = 5.0
 NARWHAL_S = 5.0
+HPA_S = 15.0  # HPA's sync period, KEDA's polling interval in vLLM's production stack
 PLAN_S = 15.0  # the operator's own interval
 WVA_S = 15.0  # GLOBAL_OPT_INTERVAL
 LAZY = RouterOptions(local_prefill=LocalPrefill.LAZY)
@@ -150,6 +152,69 @@ def wva_v2(at: Setting, grow: float = 0.85, shrink: float = 0.70, least: float =
     )
 
 
+def hpa(
+    at: Setting, queue: float = 5.0, kv: float = 0.8, running: float = 10.0, least: float = 0.5
+) -> PolicyBase:
+    """`queue`, `kv`, `running`: targets an engine, 0 for none; `least`: of the smaller first pool, 0 for one engine."""
+    return Hpa(
+        at.name,
+        HPA_S,
+        at.first,
+        queue=queue,
+        kv=kv,
+        running=running,
+        least=at.least(least),
+        most=at.scenario.max_engines,
+    )
+
+
+def aggregated_hpa(
+    at: Setting,
+    queue: float = 5.0,
+    kv: float = 0.8,
+    running: float = 10.0,
+    least: float = 0.5,
+    chunk: float = 0,
+) -> PolicyBase:
+    """The same without disaggregation; `chunk` as of `aggregated`."""
+    return Hpa(
+        at.name,
+        HPA_S,
+        PerRole(0, at.engines),
+        router=RouterOptions(chunk_tokens=int(chunk) or None),
+        queue=queue,
+        kv=kv,
+        running=running,
+        least=max(1, math.ceil(least * at.engines)),
+        most=at.scenario.max_engines,
+        aggregated=True,
+    )
+
+
+def keda_queue(at: Setting, queue: float = 5.0, least: float = 0.5) -> PolicyBase:
+    """`queue`: waiting requests for which there is an engine; `least` as of `hpa`."""
+    return Keda(
+        at.name,
+        HPA_S,
+        at.first,
+        queue=queue,
+        kv=0,
+        running=0,
+        least=at.least(least),
+        most=at.scenario.max_engines,
+    )
+
+
+def reactive(at: Setting, interval: float = PLAN_S) -> PolicyBase:
+    """The cluster's strategy Reactive; `interval`: seconds between decisions."""
+    return _planned(at, Strategy.REACTIVE, interval)
+
+
+def mm1(at: Setting, interval: float = PLAN_S) -> PolicyBase:
+    """The cluster's strategy MM1; `interval`: seconds between decisions."""
+    return _planned(at, Strategy.MM1, interval)
+
+
 def dopd(at: Setting, interval: float = PLAN_S) -> PolicyBase:
     """The cluster's strategy DOPD; `interval`: seconds between decisions, and its horizon."""
     return _planned(at, Strategy.DOPD, interval)
@@ -204,6 +269,11 @@ BUILDERS: dict[str, Callable[..., PolicyBase]] = {
     "tokenscale": tokenscale,
     "arrow": arrow,
     "wva-v2": wva_v2,
+    "hpa": hpa,
+    "keda-queue": keda_queue,
+    "aggregated-hpa": aggregated_hpa,
+    "reactive": reactive,
+    "mm1": mm1,
     "dopd": dopd,
     "clairvoyant": clairvoyant,
     "clairvoyant-aggregated": clairvoyant_aggregated,
@@ -213,6 +283,26 @@ BUILDERS: dict[str, Callable[..., PolicyBase]] = {
 BOUNDS = ("clairvoyant", "clairvoyant-aggregated")
 # Settings tried for NAME-best, the published ones among them.
 GRIDS: dict[str, tuple[str, ...]] = {
+    "hpa": (
+        "hpa",
+        *(
+            f"hpa:queue={queue}:running={running}:kv=0.6:least={least}"
+            for queue, running in ((5, 0), (1, 0), (1, 20), (1, 50), (1, 100))
+            for least in (0.5, 1)
+        ),
+    ),
+    "keda-queue": tuple(
+        f"keda-queue:queue={queue}:least={least}" for queue in (5, 2, 1) for least in (0.5, 1)
+    ),
+    "aggregated-hpa": (
+        "aggregated-hpa",
+        *(
+            f"aggregated-hpa:queue={queue}:running={running}:kv=0.6:least={least}"
+            for queue, running in ((1, 0), (1, 20), (1, 50), (1, 100))
+            for least in (0.5, 1)
+        ),
+    ),
+    "dopd": ("dopd", "dopd:interval=60", "dopd:interval=180"),
     "dyn-load": ("dyn-load", "dyn-load:adjust=60", "dyn-load:adjust=30", "dyn-load:adjust=10"),
     "dyn-sla": ("dyn-sla", "dyn-sla:adjust=60", "dyn-sla:adjust=30"),
     "dopd-release": ("dopd-release", "dopd-release:adjust=60", "dopd-release:adjust=30"),

@@ -11,10 +11,10 @@ from pdoperator.sim.report.plot import BOTTOM, RIGHT, TOP, WIDTH, Plot, Points, 
 from pdoperator.sim.runs import Run
 from pdoperator.sim.traffic.trace import Trace
 
-HEADINGS = ("policy", "seed", "attained", "TTFT p50 s", "p90", "p99", "TPOT p50 ms", "p90", "p99", "req/s/GPU",
-            "GPU-h", "× bound", "flips", "scalings", "failed")  # fmt: skip
+HEADINGS = ("policy", "seed", "attained", "TTFT s", "TPOT ms", "req/s/GPU", "GPU-h", "× bound", "flips", "scaled",
+            "failed")  # fmt: skip
 ROW = 20  # pixels a policy
-NAMES = 190
+NAMES = 330
 COLOURS = ("p-ready", "d-ready", "p50", "forecast", "missed", "p99", "bound")
 
 
@@ -33,7 +33,7 @@ def comparison(trace: Trace, runs: Sequence[Run], bound: Run | None) -> str:
 def _table(runs: Sequence[Run], bound: Run | None) -> str:
     head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
     rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(run, bound))}</tr>" for run in runs)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<p>TTFT and TPOT: p50 / p90 / p99.</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _cells(run: Run, bound: Run | None) -> list[str]:
@@ -45,8 +45,8 @@ def _cells(run: Run, bound: Run | None) -> list[str]:
         f'<span title="{escape(run.setting)}">{escape(run.policy)}</span>',
         f"{one.seed}",
         f'<span class="{css}">{one.attainment:.2%}</span>',
-        *(f"{x:.3g}" for x in latencies),
-        *(f"{x * 1e3:.3g}" for x in gaps),
+        " / ".join(f"{x:.3g}" for x in latencies),
+        " / ".join(f"{x * 1e3:.3g}" for x in gaps),
         f"{one.goodput_rps_per_gpu:.3g}",
         f"{one.gpu_hours:,.1f}",
         "–" if bound is None else f"{one.gpu_hours / bound.summary.gpu_hours:.2f}",

@@ -66,27 +66,24 @@ def _tokens(series: Series, span_s: float) -> str:
     plot = Plot(span_s, top_of([series.input_tokens_per_s, series.output_tokens_per_s]), "tok/s", height=110)
     plot.line(series.t_s, series.input_tokens_per_s, "in", "input")
     plot.line(series.t_s, series.output_tokens_per_s, "out", "output")
-    return plot.svg("Tokens that arrive and that they ask for")
+    return plot.svg("Tokens of the requests that arrive")
 
 
 def _engines(series: Series, span_s: float) -> str:
     engines = series.engines
     layers = (
-        ("prefill_ready", "p-ready", "prefill ready"),
-        ("prefill_starting", "p-starting", "starting"),
-        ("decode_ready", "d-ready", "decode ready"),
-        ("decode_starting", "d-starting", "starting"),
-        (None, "draining", "draining"),
+        ("p-ready", "prefill ready", engines["prefill_ready"]),
+        ("d-ready", "decode ready", engines["decode_ready"]),
+        ("starting", "starting", engines["prefill_starting"] + engines["decode_starting"]),
+        ("draining", "draining", engines["prefill_draining"] + engines["decode_draining"]),
     )
-    draining = engines["prefill_draining"] + engines["decode_draining"]
-    total = sum((engines[name] for name, _, _ in layers if name), start=draining)
     wanted = engines["target_prefill"] + engines["target_decode"]
+    total = np.sum([count for _, _, count in layers], axis=0)
     plot = Plot(span_s, top_of([total, wanted], 1.0), "engines")
     low = np.zeros_like(total)
-    for name, css, label in layers:
-        high = low + (draining if name is None else engines[name])
-        plot.area(series.t_s, low, high, css, label)
-        low = high
+    for css, label, count in layers:
+        plot.area(series.t_s, low, low + count, css, label)
+        low = low + count
     plot.line(series.t_s, wanted, "wanted", "target", step=True)
     return plot.svg("Engines")
 
