@@ -82,7 +82,7 @@ class Mixed:
 
     @property
     def weight(self) -> float:
-        return 5 * (self.isl_tokens + OUTPUT_TOKENS * STEP_WEIGHT)
+        return 3 * (self.isl_tokens + 2 * OUTPUT_TOKENS * STEP_WEIGHT)
 
 
 Measurement = Ttft | Saturated | Itl | Mixed

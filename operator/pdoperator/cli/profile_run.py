@@ -64,7 +64,10 @@ async def measure(
 ) -> Measurements:
     """Do what is not kept yet. `advance` is told of each measurement after it; raises what Profiler raises."""
     results: list[tuple[Measurement, dict[str, Any]]] = []
-    limit: int | None = None  # the largest batch that the engine runs, once it has been met
+    largest, limit = (
+        1,
+        None,
+    )  # the largest batch that ran together; the one that the engine runs at most, once met
     for measurement in measuring.plan(info, batched_tokens):
         if isinstance(measurement, Itl) and limit is not None and measurement.batch > limit:
             advance(measurement)
@@ -73,11 +76,13 @@ async def measure(
         if result is None:
             result = await _measured(profiler, measurement)
             kept.put(measurement, result)
-        if isinstance(measurement, Itl) and result["most"] < measurement.batch:
-            limit = max(1, result["most"])
+        if isinstance(measurement, Itl):
+            largest = max(largest, measurement.batch if result["point"] else 1)
+            # Fewer than ran together before is no limit but tokens that came in one heap.
+            if 1 < largest <= result["most"] < measurement.batch:
+                limit = result["most"]
         results.append((measurement, result))
         advance(measurement)
-    largest = max((m.batch for m, r in results if isinstance(m, Itl) and r["point"]), default=1)
     return Measurements(
         ttft=tuple(_points(results, Ttft, TtftPoint)),
         saturated=tuple(_points(results, Saturated, SaturatedPoint)),

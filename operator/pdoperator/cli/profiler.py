@@ -23,9 +23,11 @@ from pdoperator.signals.exposition import Series, read_series, total
 REPEATS = 5
 REPEAT_WITHIN_S = 3.0  # long prompts are measured less often
 TOKEN_IDS = range(100, 2000)  # in every vocabulary, and no special token
-LOOK_EVERY_S = 0.1  # vLLM's exposition takes some 20 ms
-LEAST_GAPS = 3  # between tokens, to tell the longest from the usual one
-METRICS = ("vllm:cache_config_info", "vllm:iteration_tokens_total_count", "vllm:num_requests_running")
+# A batch that decodes on after a prompt has come and gone, and the gaps between its tokens that tell the usual step.
+MIXED_OUTPUT_TOKENS = 2 * OUTPUT_TOKENS
+MIXED_REPEATS = 3
+LEAST_GAPS = 8
+METRICS = ("vllm:cache_config_info", "vllm:iteration_tokens_total_count")
 
 
 class NotAnEngineError(Exception):
@@ -86,42 +88,34 @@ class Profiler:
         return SaturatedPoint(isl_tokens, prompts, seconds, round(await self._steps() - steps))
 
     async def itl(self, batch: int, context_tokens: int) -> tuple[ItlPoint | None, int]:
-        """The mean step while all sequences decode together, None when they never did, and how many ran at most."""
+        """The mean step while all sequences decode together, None when they never did, and how many did at most."""
         prompt = self._prompt(context_tokens)
         await self._tokens(prompt, 1)  # where there is a prefix cache the batch starts at once
-        most, times = await self._together([prompt] * batch)
+        times = await asyncio.gather(*(self._tokens(prompt, OUTPUT_TOKENS) for _ in range(batch)))
         start, end = max(stream[1] for stream in times), min(stream[-1] for stream in times)
         tokens = sum(start < t <= end for stream in times for t in stream)
-        if most < batch or not tokens:
-            return None, most
-        return ItlPoint(batch, context_tokens + OUTPUT_TOKENS / 2, (end - start) * batch / tokens), most
+        if not tokens:
+            return None, _most_at_once([(stream[1], stream[-1]) for stream in times])
+        return ItlPoint(batch, context_tokens + OUTPUT_TOKENS / 2, (end - start) * batch / tokens), batch
 
     async def mixed(self, batch: int, isl_tokens: int) -> MixedPoint | None:
         """By how much a prompt stretches a step of a batch that decodes short contexts; None when it met none."""
         extras: list[float] = []
-        for _ in range(REPEATS):
+        for _ in range(MIXED_REPEATS):
             begun = [asyncio.Event() for _ in range(batch)]
             streams = [
-                asyncio.create_task(self._tokens(self._prompt(8), OUTPUT_TOKENS, event)) for event in begun
+                asyncio.create_task(self._tokens(self._prompt(8), MIXED_OUTPUT_TOKENS, event))
+                for event in begun
             ]
             await asyncio.gather(*(event.wait() for event in begun))
-            sent = (await self._tokens(self._prompt(isl_tokens), 1))[0]
+            sent, first = await self._tokens(self._prompt(isl_tokens), 1)
             for times in await asyncio.gather(*streams):
-                gaps = [b - a for a, b in itertools.pairwise(times[1:]) if a >= sent]
-                if len(gaps) >= LEAST_GAPS:
-                    extras.append(max(gaps) - statistics.median(gaps))
+                gaps = list(itertools.pairwise(times[1:]))
+                met = [b - a for a, b in gaps if b > sent and a < first]
+                calm = [b - a for a, b in gaps if b <= sent or a >= first]
+                if times[-1] > first and met and len(calm) >= LEAST_GAPS:
+                    extras.append(max(met) - statistics.median(calm))
         return MixedPoint(batch, isl_tokens, statistics.median(extras)) if extras else None
-
-    async def _together(self, prompts: list[list[int]]) -> tuple[int, list[list[float]]]:
-        """Stream all of them at once: how many ran at most by the engine's account, and the times of each."""
-        streams = [asyncio.create_task(self._tokens(prompt, OUTPUT_TOKENS)) for prompt in prompts]
-        most = 0
-        while not all(stream.done() for stream in streams):
-            most = max(most, round(total(await self._metrics(), "vllm:num_requests_running") or 0))
-            if most >= len(prompts):
-                break
-            await asyncio.sleep(LOOK_EVERY_S)
-        return most, await asyncio.gather(*streams)
 
     async def _tokens(self, prompt: list[int], count: int, begun: asyncio.Event | None = None) -> list[float]:
         """Times of sending the prompt and of each of its `count` output tokens; `begun` is set by the first token."""
@@ -178,6 +172,11 @@ class Profiler:
                     return models
                 what = "lists no models"
         raise NotAnEngineError(f"{self._url}/v1/models {what}; is it the address of a vLLM server?")
+
+
+def _most_at_once(spans: list[tuple[float, float]]) -> int:
+    """How many of these spans overlap at most."""
+    return max(sum(begin <= at < end for begin, end in spans) for at, _ in spans)
 
 
 def _kv_tokens(labels: Mapping[str, str]) -> int | None:

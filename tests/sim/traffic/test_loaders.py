@@ -177,6 +177,6 @@ def test_what_cannot_be_opened_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_trace_larger_than_memory_is_refused_before_it_fills_it(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", HEADER + "0,1,1\n" * 1000)
-    with pytest.raises(TraceError, match=r"more than 1,000 requests do not fit into the 5e-05 GB"):
-        load(path, memory_bytes=50_000)
+    with pytest.raises(TraceError, match=r"more than 1,000 requests do not fit into the 4e-05 GB"):
+        load(path, memory_bytes=40_000)
     assert len(load(path, memory_bytes=100_000)) == 1000
