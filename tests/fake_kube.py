@@ -9,7 +9,9 @@ from typing import Any
 
 from kubernetes.aio.client import ApiClient, Configuration
 
-from pdoperator.cluster.kube import APPLY_PATCH, Kube, KubeError, Object
+from pdoperator.cluster.kube import APPLY_PATCH, PD_SERVICES, PODS, Kube, KubeError, Object
+
+COLLECTIONS = frozenset({PODS.plural, PD_SERVICES.plural})
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class FakeKube(Kube):
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self.away = False
+        self.allowed = True
         self._version = 100
 
     def fail(self, method: str, part: str, status: int | None, times: int = 1) -> None:
@@ -79,6 +82,12 @@ class FakeKube(Kube):
         self.calls.append(Call(method, path, body, dry_run))
         if dry_run:
             return body
+        if path.endswith("/selfsubjectaccessreviews"):
+            return {"status": {"allowed": self.allowed}}
+        if method == "GET" and path.rpartition("/")[2] in COLLECTIONS:
+            return {
+                "items": [copy.deepcopy(o) for p, o in self.objects.items() if p.rpartition("/")[0] == path]
+            }
         if method == "POST":
             return self._create(f"{path}/{body['metadata']['name']}", body)
         path = path.removesuffix("/status")

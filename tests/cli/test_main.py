@@ -41,7 +41,8 @@ def test_a_process_calls_itself_as_it_was_called_and_exits_2_for_a_command_that_
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(command in out for command in ("size", "breakeven", "profiles"))
+    commands = ("size", "breakeven", "profiles", "explain", "history", "top", "pause", "resume", "doctor")
+    assert all(command in out for command in commands)
 
 
 def test_without_a_command_it_shows_its_help_and_exits_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from pdoperator.planning.decision import (
     StartDrain,
     Step,
 )
+from pdoperator.workload.pairing import pools
 from pdoperator.workload.render import Owner, engine_deployments
 
 # Lower than any cost that people give, so that the ReplicaSet takes this pod and no other.
@@ -75,6 +76,14 @@ class Actuator:
         wanted = {Pool(pool): count for pool, count in step.replicas.items()}
         for body in engine_deployments(self.owner, self.spec, wanted):
             self.store.written(DEPLOYMENTS, await self.kube.apply(body))
+        for pool in sorted(set(wanted) - set(pools(self.spec))):
+            await self._scale_left_over(pool, wanted[pool])
+
+    async def _scale_left_over(self, pool: Pool, replicas: int) -> None:
+        """A pool that the spec no longer has is not rendered any more: only its size is changed."""
+        name = names.engine_deployment(self.owner.name, pool)
+        body = {"spec": {"replicas": replicas}}
+        self.store.written(DEPLOYMENTS, await self.kube.patch(DEPLOYMENTS, self.owner.namespace, name, body))
 
     async def _set_role(self, step: SetRole) -> None:
         started = self._stamp() if step.flip else None

@@ -14,6 +14,7 @@ SHORT = "pdis"
 
 PREFIX = "pdoperator.io"
 FIELD_MANAGER = "pd-operator"
+CLI_FIELD_MANAGER = "pdctl"
 
 LABEL_SERVICE = f"{PREFIX}/service"
 LABEL_COMPONENT = f"{PREFIX}/component"

@@ -9,10 +9,15 @@ from pathlib import Path
 import click
 
 from pdoperator.cli.breakeven import breakeven
+from pdoperator.cli.doctor import doctor
+from pdoperator.cli.explain import explain
+from pdoperator.cli.history import history
+from pdoperator.cli.pause import pause, resume
 from pdoperator.cli.profile import profile
 from pdoperator.cli.profiles import profiles
 from pdoperator.cli.replay import replay
 from pdoperator.cli.size import size
+from pdoperator.cli.top import top
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -21,7 +26,9 @@ def pdctl() -> None:
     """Size, compare and understand disaggregated LLM serving."""
 
 
-for command in (size, breakeven, profiles, profile, replay):
+for command in (
+    size, breakeven, profiles, profile, replay, explain, history, top, pause, resume, doctor
+):  # fmt: skip
     pdctl.add_command(command)
 
 

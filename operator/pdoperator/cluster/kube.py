@@ -132,12 +132,26 @@ class Kube:
             content_type=APPLY_PATCH,
         )
 
+    async def list(self, resource: Resource, namespace: str, label_selector: str) -> list[Object]:
+        """Objects of a namespace; all of them where the selector is empty. They do not repeat their kind."""
+        query = [("labelSelector", label_selector)] if label_selector else []
+        items: list[Object] = (await self.call("GET", resource.path(namespace), query=query)).get(
+            "items"
+        ) or []
+        return items
+
     async def patch(
-        self, resource: Resource, namespace: str, name: str, body: Object, subresource: str | None = None
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Object,
+        subresource: str | None = None,
+        manager: str = names.FIELD_MANAGER,
     ) -> Object:
         """A JSON merge patch."""
         path = resource.path(namespace, name, subresource)
-        query = [("fieldManager", names.FIELD_MANAGER)]
+        query = [("fieldManager", manager)]
         return await self.call("PATCH", path, query=query, body=body, content_type=MERGE_PATCH)
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
