@@ -24,10 +24,13 @@ from pdoperator.planning.decision import (
 from pdoperator.planning.observation import EngineView
 from pdoperator.sim.kernel import run as kernel
 from pdoperator.sim.kernel import state as kernel_state
+from pdoperator.sim.kernel.steps import kv_at
 from pdoperator.sim.scenario import Scenario
 
-# An engine whose drain has timed out goes on with what it has for as long as vLLM's own drain lasts.
-LAST_DRAIN_S = float(defaults.ENGINE_SHUTDOWN_TIMEOUT_S)
+# A pod that is deleted holds its GPU for the preStop hook and the teardown of vLLM's workers (10 to 14 s, measured)...
+TEARDOWN_S = defaults.PRESTOP_S + 12.0
+# ... and one that still has requests for as long as vLLM's own drain may take.
+LAST_DRAIN_S = TEARDOWN_S + defaults.ENGINE_SHUTDOWN_TIMEOUT_S
 STARTUPS_KEPT = 20
 
 
@@ -46,7 +49,12 @@ class Pod:
     flip_started_s: float | None = None
     drain_started_s: float | None = None
     removing: bool = False
-    killed_at_s: float = math.inf
+    deleted_s: float = math.inf  # when its ReplicaSet deleted it
+
+    @property
+    def kept(self) -> bool:
+        """Not deleted."""
+        return self.deleted_s == math.inf
 
 
 @dataclass(slots=True)
@@ -78,26 +86,37 @@ class Fleet:
         self.settle(0.0)
 
     def next_event_s(self, now_s: float) -> float:
-        """When the next pod becomes ready, gets its new role at the router, or is killed."""
-        times = (t for pod in self.pods.values() for t in (pod.ready_s, pod.routed_from_s, pod.killed_at_s))
+        """When the next pod becomes ready, gets its new role at the router, or is gone."""
+        times = (
+            t
+            for pod in self.pods.values()
+            for t in (
+                pod.ready_s,
+                pod.routed_from_s,
+                pod.deleted_s + TEARDOWN_S,
+                pod.deleted_s + LAST_DRAIN_S,
+            )
+        )
         return min((t for t in times if t > now_s), default=math.inf)
 
     def settle(self, now_s: float) -> None:
-        """Tell the router what it knows by now; let go what has been removed and is empty."""
+        """Tell the router what it knows by now; let go what has been deleted and has ended."""
         engines = self.state.engines
-        for pod in list(self.pods.values()):
-            ready = pod.ready_s <= now_s
-            if pod.killed_at_s < math.inf and (
-                pod.killed_at_s <= now_s or kernel.is_empty(self.state, pod.slot)
-            ):
-                self._gone(pod, now_s)
-                continue
+        for pod in self.pods.values():
             engines["serving"][pod.slot] = (
-                ready and pod.state is State.SERVING and pod.routed_from_s <= now_s and not pod.removing
+                pod.ready_s <= now_s
+                and pod.state is State.SERVING
+                and pod.routed_from_s <= now_s
+                and not pod.removing
             )
             engines["role"][pod.slot] = (
                 kernel_state.PREFILL if pod.role is Role.PREFILL else kernel_state.DECODE
             )
+        ended = [pod for pod in self.pods.values() if self._has_ended(pod, now_s)]
+        for pod in ended:
+            self._gone(pod, now_s)
+        if ended:
+            self._reconcile(now_s)
 
     def apply(self, steps: list[Step], now_s: float) -> None:
         """Carry out the steps as the operator's actuator does."""
@@ -133,7 +152,7 @@ class Fleet:
 
     def views(self, now_s: float) -> tuple[EngineView, ...]:
         """The pods as the operator observes them."""
-        return tuple(self._view(pod, now_s) for pod in self.pods.values() if pod.killed_at_s == math.inf)
+        return tuple(self._view(pod, now_s) for pod in self.pods.values() if pod.kept)
 
     def engine_seconds(self, until_s: float) -> float:
         """From created to gone, over all pods, up to `until_s`."""
@@ -152,17 +171,18 @@ class Fleet:
     def _reconcile(self, now_s: float) -> None:
         """Each Deployment's ReplicaSet: as many pods as asked for."""
         for pool, wanted in self.replicas.items():
-            mine = [p for p in self.pods.values() if p.pool.value == pool and p.killed_at_s == math.inf]
+            mine = [p for p in self.pods.values() if p.pool.value == pool and p.kept]
             for _ in range(wanted - len(mine)):
                 self._create(Pool(pool), now_s)
             for pod in sorted(mine, key=lambda p: _deletion_order(p, now_s))[: max(0, len(mine) - wanted)]:
-                pod.killed_at_s = now_s + LAST_DRAIN_S if pod.ready_s <= now_s else now_s
-                pod.removing = True
+                pod.deleted_s, pod.removing = now_s, True
 
     def _create(self, pool: Pool, now_s: float) -> None:
-        slot = self._free.pop() if self._free else int(self.state.cursors[kernel_state.SLOTS])
-        if slot >= self.scenario.max_engines:
+        scenario = self.scenario
+        gpus, budget = scenario.profile.gpus_per_replica, scenario.gpu_budget
+        if len(self.pods) == scenario.max_engines or (budget and (len(self.pods) + 1) * gpus > budget):
             return  # no node has room: it stays pending
+        slot = self._free.pop() if self._free else int(self.state.cursors[kernel_state.SLOTS])
         if slot == self.state.cursors[kernel_state.SLOTS]:
             self.state.cursors[kernel_state.SLOTS] += 1
         self._made += 1
@@ -172,7 +192,8 @@ class Fleet:
             self.startups_s.append(startup_s)
         self.pods[pod.name] = pod
         engine = self.state.engines[slot]
-        engine["alive"], engine["serving"], engine["link_free_s"] = True, False, now_s
+        engine["alive"], engine["serving"] = True, False
+        engine["link_out_free_s"] = engine["link_in_free_s"] = now_s
 
     def _startup_s(self) -> float:
         mean_s, cv = self.scenario.startup_s, self.scenario.startup_cv
@@ -180,6 +201,14 @@ class Fleet:
             return mean_s
         sigma = math.sqrt(math.log1p(cv**2))
         return float(self.random.lognormal(math.log(mean_s) - sigma**2 / 2, sigma))
+
+    def _has_ended(self, pod: Pod, now_s: float) -> bool:
+        """Whether a deleted pod is gone by now; one that never was ready goes at once."""
+        if pod.kept:
+            return False
+        if pod.ready_s > pod.deleted_s or now_s >= pod.deleted_s + LAST_DRAIN_S:
+            return True
+        return now_s >= pod.deleted_s + TEARDOWN_S and bool(kernel.is_empty(self.state, pod.slot))
 
     def _gone(self, pod: Pod, now_s: float) -> None:
         kernel.kill(self.state, self.params, pod.slot, now_s)
@@ -207,7 +236,7 @@ class Fleet:
             removing=pod.removing,
             running=Value(float(batch)),
             waiting=Value(float(prompts + rooms)),
-            kv_use=Value(float(engine["kv"]) / self.params.kv_tokens),
+            kv_use=Value(kv_at(self.state, self.params, pod.slot, now_s) / self.params.kv_tokens),
             exporting=Value(int(engine["exports"])),
             ready_s=pod.ready_s,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pdoperator.api import defaults
 from pdoperator.api.values import PerRole
 from pdoperator.capacity.profile import Profile
 
@@ -35,7 +34,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One set-up; times in seconds. `first` is the fleet at the beginning, `gpu_budget` counts GPUs."""
+    """One set-up; times in seconds. `first` is the fleet at the beginning.
+
+    `gpu_budget`: the GPUs there are. What would take more, beside engines that are still stopping, stays pending.
+    """
 
     profile: Profile
     ttft_s: float
@@ -47,5 +49,4 @@ class Scenario:
     flip_s: float = 2.0  # from label to first request in the new role; what drains comes on top
     max_engines: int = 64
     failures: tuple[Failure, ...] = ()
-    drain_timeout_s: float = defaults.DRAIN_TIMEOUT_S
     seed: int = 0

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
-
+from pdoperator.sim.kernel.jit import jit
 from pdoperator.sim.kernel.state import NONE, Records, State
-
-# Without numba's reference counting, which costs more than the work itself: nothing here allocates an array.
-# Its cache looks at one file at a time: after an edit of what a function calls, delete this folder's __pycache__.
-jit: Any = numba.njit(cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
 
 
 @jit

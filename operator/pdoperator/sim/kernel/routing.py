@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from pdoperator.sim.kernel.queues import jit
+from pdoperator.sim.kernel.costs import decode_step_s, prefill_s, prompt_tokens
+from pdoperator.sim.kernel.jit import jit
 from pdoperator.sim.kernel.state import (
     DECODE,
     JOINS,
@@ -22,7 +23,6 @@ from pdoperator.sim.kernel.state import (
     Params,
     State,
 )
-from pdoperator.sim.kernel.steps import chunk_tokens, decode_step_s, prefill_s
 
 # A lazy router prefills on a decode engine only when the prefill engines are predicted to use this share of the target.
 LAZY_SHARE = 0.8
@@ -84,15 +84,15 @@ def local_ttft_s(state: State, params: Params, e: int, r: int) -> float:
     engines = state.engines
     batch = engines[e].batch + state.queues[e, JOINS].count + state.queues[e, LINKS].count
     step_s = decode_step_s(params, batch, engines[e].kv)
-    chunk = chunk_tokens(params, batch)
+    chunk = max(1, prompt_tokens(params, batch))
     tokens = engines[e].prompt_tokens + state.requests[r].isl
     return math.ceil(tokens / chunk) * step_s + engines[e].prompt_work_s + _own_s(state, params, r)
 
 
 @jit
 def remote_ttft_s(state: State, params: Params, p: int, r: int) -> float:
-    """Predicted TTFT of `r` by prefill engine `p`: the work before it, its own, the transfer."""
-    waits_s = state.engines[p].prompt_work_s + params.pass_s
+    """Predicted TTFT of `r` by prefill engine `p`: the work before it, its own, the transfer, a second call."""
+    waits_s = state.engines[p].prompt_work_s + params.pass_s + params.latency_s
     return waits_s + _own_s(state, params, r) + params.transfer_s_per_token * state.requests[r].isl
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from pdoperator.sim.kernel.queues import append, jit, pop, schedule
-from pdoperator.sim.kernel.routing import choose, pick_decode
+from pdoperator.sim.kernel.jit import jit
+from pdoperator.sim.kernel.queues import append, schedule
+from pdoperator.sim.kernel.requests import enqueue_prompt, fail, prompt_length
+from pdoperator.sim.kernel.routing import choose, pick_decode, pick_local
 from pdoperator.sim.kernel.state import (
     ADMITTED,
     CACHED_SUM,
     DECODING,
-    FAILED,
-    HANDED_OVER,
     ISL_SQUARES,
     ISL_SUM,
     JOINS,
@@ -20,23 +20,16 @@ from pdoperator.sim.kernel.state import (
     NEXT_ARRIVAL,
     NONE,
     OUTSTANDING,
+    PREFILLING,
     PROMPTS,
     QUEUES,
     ROOMS,
-    UNSEEN,
+    SLOTS,
     Params,
     State,
 )
-from pdoperator.sim.kernel.steps import (
-    end_decode_steps,
-    enqueue_prompt,
-    fail,
-    go_on_here,
-    has_room,
-    next_complete_prompt,
-    start_step,
-    wake,
-)
+from pdoperator.sim.kernel.steps import end_decode_steps, go_on_here, next_complete_prompt, start_step, wake
+from pdoperator.sim.kernel.transfers import hand_over, next_arrived
 
 
 @jit
@@ -68,7 +61,7 @@ def _arrive(state: State, params: Params, r: int, now_s: float) -> None:
     counts[ISL_SQUARES] += float(requests[r].isl) ** 2
     counts[CACHED_SUM] += requests[r].cached
     state.cursors[OUTSTANDING] += 1
-    if requests[r].isl + requests[r].osl + 1 > params.kv_tokens:
+    if requests[r].isl + requests[r].osl > params.kv_tokens:
         fail(state, r)
     else:
         _route(state, params, r, now_s)
@@ -80,9 +73,8 @@ def _route(state: State, params: Params, r: int, now_s: float) -> None:
     if e == NONE:
         fail(state, r)
         return
-    state.requests[r].local = local
     state.counts[LOCAL_PREFILLS] += local
-    enqueue_prompt(state, params, e, r)
+    enqueue_prompt(state, params, e, r, local)
     wake(state, params, e, now_s)
 
 
@@ -97,105 +89,88 @@ def _end_step(state: State, params: Params, e: int, now_s: float) -> None:
         if d == NONE:
             go_on_here(state, params, e, r, now_s)
         else:
-            _hand_over(state, params, r, d, now_s)
-    _fetch_waiting(state, params, e, now_s)
+            hand_over(state, r, d)
+            wake(state, params, d, now_s)
     start_step(state, params, e, now_s)
 
 
 @jit
-def _hand_over(state: State, params: Params, r: int, d: int, now_s: float) -> None:
-    """Decode engine `d` is to fetch the KV of `r`; while it has no room the KV stays where it is."""
-    requests, engines = state.requests, state.engines
-    requests[r].state = HANDED_OVER
-    requests[r].target = d
-    engines[requests[r].source].exports += 1
-    if state.queues[d, ROOMS].count == 0 and has_room(state, params, d, requests[r].isl + 1):
-        _fetch(state, params, r, d, now_s)
-    else:
-        append(state, ROOMS, d, r)
-
-
-@jit
-def _fetch_waiting(state: State, params: Params, d: int, now_s: float) -> None:
-    requests = state.requests
-    while state.queues[d, ROOMS].count > 0:
-        r = state.queues[d, ROOMS].head
-        if requests[r].state != FAILED and not has_room(state, params, d, requests[r].isl + 1):
-            return
-        pop(state, ROOMS, d)
-        if requests[r].state != FAILED:
-            _fetch(state, params, r, d, now_s)
-
-
-@jit
-def _fetch(state: State, params: Params, r: int, d: int, now_s: float) -> None:
-    """The transfer of `r` takes its turn on the links of both engines; the room is promised from now on."""
-    requests, engines = state.requests, state.engines
-    source = requests[r].source
-    engines[d].kv += requests[r].isl
-    begin_s = max(now_s, engines[d].link_free_s, engines[source].link_free_s)
-    end_s = begin_s + requests[r].isl * params.transfer_s_per_token
-    engines[d].link_free_s = engines[source].link_free_s = end_s
-    requests[r].finish_s = end_s
-    append(state, LINKS, d, r)
-    if state.queues[d, LINKS].count == 1:
-        schedule(state.events, len(state.events) // 2 + d, end_s)
-
-
-@jit
 def _end_transfer(state: State, params: Params, d: int, now_s: float) -> None:
-    """KV has arrived: its source may forget it, the request joins the batch."""
+    """KV has arrived: its source forgets it, the request joins the batch. Or its source was lost meanwhile."""
     requests, engines = state.requests, state.engines
-    r = pop(state, LINKS, d)
-    following = state.queues[d, LINKS].head
-    next_s = np.inf if following == NONE else requests[following].finish_s
-    schedule(state.events, len(state.events) // 2 + d, next_s)
-    requests[r].finish_s = np.nan
-    if requests[r].state == FAILED:
-        engines[d].kv -= requests[r].isl
-        return
+    r = next_arrived(state, d)
     source = requests[r].source
-    engines[source].kv -= requests[r].isl
-    engines[source].exports -= 1
-    requests[r].state = DECODING
-    append(state, JOINS, d, r)
+    if source == NONE:
+        engines[d].kv -= requests[r].isl
+        enqueue_prompt(state, params, d, r, True)
+    else:
+        engines[source].kv -= requests[r].isl + 1
+        engines[source].exports -= 1
+        requests[r].state = DECODING
+        append(state, JOINS, d, r)
+        if state.queues[source, PROMPTS].count + state.queues[source, ROOMS].count > 0:
+            wake(state, params, source, now_s)
     wake(state, params, d, now_s)
-    _fetch_waiting(state, params, source, now_s)
-    if engines[source].alive and not engines[source].busy:
-        start_step(state, params, source, now_s)
 
 
 @jit
 def kill(state: State, params: Params, e: int, now_s: float) -> None:
-    """Engine `e` is gone at once. Prompts that only waited there are routed anew, all else that was on it fails.
-
-    A real router would try those again too where no token had been sent: this errs on the hard side.
-    """
-    requests, engines = state.requests, state.engines
+    """Engine `e` is gone at once. Its requests that have given no token yet are served elsewhere, the others fail."""
+    engines = state.engines
     engines[e].alive = engines[e].serving = engines[e].busy = False
     schedule(state.events, e, np.inf)
     schedule(state.events, len(state.events) // 2 + e, np.inf)
-    for r in range(state.cursors[NEXT_ARRIVAL]):
-        if requests[r].state == HANDED_OVER and (requests[r].source == e or requests[r].target == e):
-            if requests[r].target == e and requests[r].source != e:
-                engines[requests[r].source].kv -= requests[r].isl
-            fail(state, r)
-    for i in range(engines[e].batch):
-        fail(state, state.members[e, i].request)
-    while state.queues[e, JOINS].count > 0:
-        r = pop(state, JOINS, e)
-        if requests[r].state != FAILED:
-            fail(state, r)
-    waiting = state.queues[e, PROMPTS].head
+    _lose_kv(state, e)
+    queues, batch = state.queues[e], engines[e].batch
+    prompts, rooms, links, joins = (
+        queues[PROMPTS].head,
+        queues[ROOMS].head,
+        queues[LINKS].head,
+        queues[JOINS].head,
+    )
     _empty_slot(state, e)
-    while waiting != NONE:
-        r, waiting = waiting, requests[waiting].next
-        requests[r].next = NONE
-        if requests[r].generated > 0:
-            fail(state, r)
-        else:
-            requests[r].state, requests[r].reserved, requests[r].source = UNSEEN, False, NONE
-            _route(state, params, r, now_s)
+    for i in range(batch):
+        _try_again(state, params, state.members[e, i].request, now_s)
+    for head in (joins, links, rooms, prompts):
+        r = head
+        while r != NONE:
+            following = state.requests[r].next
+            _try_again(state, params, r, now_s)
+            r = following
+
+
+@jit
+def _lose_kv(state: State, e: int) -> None:
+    """What others were to fetch from `e` they must compute themselves."""
+    for d in range(state.cursors[SLOTS]):
+        for kind in (ROOMS, LINKS):
+            r = state.queues[d, kind].head
+            while r != NONE:
+                if state.requests[r].source == e:
+                    state.requests[r].source = NONE
+                r = state.requests[r].next
+
+
+@jit
+def _try_again(state: State, params: Params, r: int, now_s: float) -> None:
+    """Once more, as the router does: another prefill engine, or past the prefill a decode engine on its own."""
+    requests, engines = state.requests, state.engines
+    if requests[r].first_s <= now_s:
+        fail(state, r)
+        return
+    requests[r].first_s = requests[r].finish_s = np.nan
+    if requests[r].state == PREFILLING:
+        _route(state, params, r, now_s)
+        return
+    if requests[r].state != DECODING and requests[r].source != NONE:
+        engines[requests[r].source].kv -= prompt_length(state, r) + 1
+        engines[requests[r].source].exports -= 1
+    d, _ = pick_local(state, params, r)
+    if d == NONE:
+        _route(state, params, r, now_s)
+    else:
+        enqueue_prompt(state, params, d, r, True)
+        wake(state, params, d, now_s)
 
 
 @jit

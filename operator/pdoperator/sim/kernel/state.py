@@ -38,12 +38,12 @@ LOCAL_NEVER, LOCAL_LAZY, LOCAL_EAGER = range(3)
     COUNTERS,
 ) = range(15)
 
-# The queues of an engine: prompts to prefill, requests that wait for room in the KV cache, KV on its way here,
-# requests that join the batch at the next step.
+# The queues of an engine: prompts to prefill, requests whose KV is to be fetched, KV on its way here, requests that
+# join the batch at the next step.
 PROMPTS, ROOMS, LINKS, JOINS, QUEUES = range(5)
 
 # Scalars of the run that change.
-NEXT_ARRIVAL, OUTSTANDING, TURN, SLOTS, CURSORS = range(5)
+NEXT_ARRIVAL, OUTSTANDING, TURN, SLOTS, JOINED, CURSORS = range(6)
 
 
 class Params(NamedTuple):
@@ -51,7 +51,7 @@ class Params(NamedTuple):
 
     itl_a: float
     pass_s: float
-    latency_s: float  # of every request, without occupying an engine
+    latency_s: float  # of every call of an engine, without occupying it
     ttft_b: float
     ttft_c: float
     itl_b: float
@@ -69,18 +69,24 @@ REQUEST = np.dtype(
     [
         ("arrival_s", np.float64),
         ("first_s", np.float64),  # NaN until the first token
-        ("finish_s", np.float64),  # while its KV is on the way: when that arrives
+        ("finish_s", np.float64),  # NaN until the last token; while its KV is on the way: when that arrives
         ("isl", np.int32),
         ("osl", np.int32),
         ("cached", np.int32),
         ("prefilled", np.int32),  # tokens of the prompt whose KV is there
         ("generated", np.int32),  # output tokens when it last joined a batch
-        ("source", np.int32),  # the engine that prefills it and holds its KV until the hand-over
-        ("target", np.int32),  # the engine that decodes it; NONE while that is open
+        (
+            "source",
+            np.int32,
+        ),  # the engine that prefills it, or holds its KV for another; NONE: that one is lost
         ("next", np.int32),  # the next request of the queue that it stands in
+        ("joined", np.int32),  # when it last joined a batch, counted in requests that did
         ("state", np.int8),
         ("local", np.bool_),  # prefilled where it is decoded
-        ("reserved", np.bool_),  # its KV has been given room where it is prefilled
+        (
+            "reserved",
+            np.bool_,
+        ),  # its KV has room where it is prefilled: for the prompt and the token after it
     ],
     align=True,
 )
@@ -93,7 +99,8 @@ ENGINE = np.dtype(
         ("kv", np.int64),  # tokens held or promised
         ("steps", np.int64),  # decode steps done
         ("turn", np.int64),  # when it was last picked
-        ("link_free_s", np.float64),
+        ("link_out_free_s", np.float64),  # when what is on its way out, and in, will have passed
+        ("link_in_free_s", np.float64),
         ("run_start_s", np.float64),  # of the step, or run of equal steps, that is under way
         ("run_steps", np.int64),  # its decode steps; 0 when nothing decodes
         ("run_prompts", np.int32),  # prompts that are complete after it
@@ -146,7 +153,7 @@ def new_state(
     requests["arrival_s"], requests["isl"], requests["osl"] = arrival_s, isl, osl
     requests["cached"] = cached
     requests["first_s"] = requests["finish_s"] = np.nan
-    requests["source"] = requests["target"] = requests["next"] = NONE
+    requests["source"] = requests["next"] = NONE
     queues = np.zeros((slots, QUEUES), QUEUE)
     queues["head"] = queues["tail"] = NONE
     events = np.zeros(2 * slots, EVENT)
