@@ -186,7 +186,7 @@ class Fleet:
         if slot == self.state.cursors[kernel_state.SLOTS]:
             self.state.cursors[kernel_state.SLOTS] += 1
         self._made += 1
-        startup_s = self._startup_s()
+        startup_s = self._startup_s(pool)
         pod = Pod(f"engine-{self._made}", slot, pool, now_s, now_s + startup_s)
         if now_s > 0:
             self.startups_s.append(startup_s)
@@ -195,8 +195,10 @@ class Fleet:
         engine["alive"], engine["serving"] = True, False
         engine["link_out_free_s"] = engine["link_in_free_s"] = now_s
 
-    def _startup_s(self) -> float:
+    def _startup_s(self, pool: Pool) -> float:
         mean_s, cv = self.scenario.startup_s, self.scenario.startup_cv
+        if pool is Pool.DECODE and self.scenario.decode_startup_s is not None:
+            mean_s = self.scenario.decode_startup_s
         if mean_s == 0 or cv == 0:
             return mean_s
         sigma = math.sqrt(math.log1p(cv**2))

@@ -36,7 +36,8 @@ class Failure:
 class Scenario:
     """One set-up; times in seconds. `first` is the fleet at the beginning.
 
-    `gpu_budget`: the GPUs there are. What would take more, beside engines that are still stopping, stays pending.
+    `decode_startup_s`: of decode pods in a pool of their own; None: as all others. `gpu_budget`: the GPUs there are;
+    what would take more, beside engines that are still stopping, stays pending.
     """
 
     profile: Profile
@@ -45,6 +46,7 @@ class Scenario:
     first: PerRole[int]
     gpu_budget: int | None = None
     startup_s: float = 120.0
+    decode_startup_s: float | None = None
     startup_cv: float = 0.1  # of a lognormal: image pull, load and warm-up vary
     flip_s: float = 2.0  # from label to first request in the new role; what drains comes on top
     max_engines: int = 64

@@ -15,8 +15,6 @@ from pdoperator.sim.traffic.trace import Trace
 from sim.kernel.engines import served
 from sim.kernel.reference import Clock, Engine, Request
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
-
 
 @dataclass(frozen=True)
 class Case:
@@ -43,8 +41,8 @@ class Case:
     def trace(self) -> Trace:
         """150 requests with ends of the range among them: prompts and outputs of one token, and large ones."""
         draw = np.random.default_rng(self.seed)
-        isl = np.clip(draw.lognormal(5, 1.2, 150), 1, self.kv_tokens // 2)
-        osl = np.clip(draw.lognormal(3, 1.3, 150), 1, self.kv_tokens // 2 - 1)
+        isl = np.clip(draw.lognormal(5, 1.2, 150), 1, self.kv_tokens // 2).astype(np.int32)
+        osl = np.clip(draw.lognormal(3, 1.3, 150), 1, self.kv_tokens // 2 - 1).astype(np.int32)
         return Trace.of("random", np.cumsum(draw.exponential(1 / self.rate_rps, 150)), isl, osl)
 
 
@@ -103,6 +101,6 @@ def _plain(clock: Clock, first: Engine, trace: Trace) -> list[Request]:
 
 
 def _same(state: k.State, expected: list[Request], preemptions: int) -> None:
-    np.testing.assert_allclose(state.requests["first_s"], [r.first_s for r in expected], **EXACT)
-    np.testing.assert_allclose(state.requests["finish_s"], [r.finish_s for r in expected], **EXACT)
+    np.testing.assert_allclose(state.requests["first_s"], [r.first_s for r in expected], rtol=1e-9)
+    np.testing.assert_allclose(state.requests["finish_s"], [r.finish_s for r in expected], rtol=1e-9)
     assert state.counts[k.PREEMPTED] == preemptions

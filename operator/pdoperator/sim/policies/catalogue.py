@@ -45,7 +45,9 @@ def prepare(
     policy = builder(Setting(name, trace, scenario, percentile), **options)
     scenario = replace(scenario, first=policy.target)
     if name.partition(":")[0] in BOUNDS:
-        scenario = replace(scenario, startup_s=0.0, startup_cv=0.0, flip_s=0.0, gpu_budget=None)
+        scenario = replace(
+            scenario, startup_s=0.0, decode_startup_s=None, startup_cv=0.0, flip_s=0.0, gpu_budget=None
+        )
     return policy, scenario
 
 
