@@ -68,4 +68,5 @@ def test_lengths_are_means_over_the_requests_of_the_last_minutes() -> None:
     seen = ((-301.0, Demand(9, 9000, 9000)), (-15.0, Demand(30, 1000, 100)), (0.0, Demand(10, 200, 20)))
     history = DemandHistory(9, tuple(Sample(NOW_S + at, demand) for at, demand in seen))
     lengths = recent_lengths(history)
-    assert (lengths.isl_tokens, lengths.osl_tokens) == (pytest.approx(800), pytest.approx(80))
+    assert lengths.isl_tokens == pytest.approx(800)
+    assert lengths.osl_tokens == pytest.approx(80)
