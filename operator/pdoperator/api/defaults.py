@@ -54,6 +54,7 @@ RUNNING_TARGET = 10.0
 KV_USE_TARGET = 0.8
 # At a fifth of its load a queue adds a quarter to a prompt's own time; emptier engines gain next to nothing.
 LEAST_PREFILL_LOAD = 0.2
+DRY_RUN_GAP_S = 600.0  # after a longer pause nobody can say what decisions would have done meanwhile
 # Readings that speak of overload: those at which DOPD's baseline DYN-LOAD adds an engine.
 QUEUE_LONG = 5.0  # requests that wait per engine
 KV_FULL = 0.9  # share of the KV cache in use

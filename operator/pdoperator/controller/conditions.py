@@ -11,6 +11,7 @@ from pdoperator.api.status import RoleStatus
 from pdoperator.api.values import Missing, PerRole, Value, ratio_text
 from pdoperator.controller.situation import Situation
 from pdoperator.forecast.demand import Demand
+from pdoperator.planning.dry_run import told
 from pdoperator.planning.observation import EngineView
 
 
@@ -104,9 +105,10 @@ def _scaling_active(situation: Situation) -> Fact:
     if not situation.scaling_enabled:
         return Fact(Condition.SCALING_ACTIVE, False, Reason.SCALING_DISABLED, "the spec's replicas hold")
     if situation.dry_run:
-        return Fact(
-            Condition.SCALING_ACTIVE, False, Reason.DRY_RUN, "decisions are reported and not carried out"
-        )
+        score = situation.decision.dry_run if situation.decision else None
+        text = "decisions are reported and not carried out"
+        text = text if score is None else f"{text}; {told(score)}"
+        return Fact(Condition.SCALING_ACTIVE, False, Reason.DRY_RUN, text)
     if situation.yielded:
         return Fact(Condition.SCALING_ACTIVE, False, Reason.CONFLICT, situation.yielded)
     unread, demand = _reading(situation)

@@ -244,8 +244,6 @@ class ServiceLoop:
         decision, history = await asyncio.to_thread(decide, settings, observation, history)
         self._decision, self._decided_on = decision, observation
         self._context.metrics.decided(self._key, decision, observation)
-        if plan.spec.autoscaling.dry_run:
-            history = replace(history, target=before)
         self._history = history
         target = self._target(plan)
         if target != before:

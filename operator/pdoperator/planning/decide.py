@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pdoperator.api.autoscaling import ForecastModel
+from pdoperator.api.values import PerRole
 from pdoperator.planning.bottleneck import Finding, find_bottleneck
 from pdoperator.planning.calendar import near_events
 from pdoperator.planning.constraints.behavior import behavior, remember
@@ -12,8 +13,9 @@ from pdoperator.planning.constraints.bounds import apply_limits, bounds, settled
 from pdoperator.planning.constraints.draft import Constraint, Draft
 from pdoperator.planning.constraints.fresh_readings import fresh_readings
 from pdoperator.planning.constraints.pause import paused
-from pdoperator.planning.decision import Decision, History
+from pdoperator.planning.decision import Decision, DryRun, History
 from pdoperator.planning.demand import with_demand, with_rate
+from pdoperator.planning.dry_run import begun, scored
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.registry import strategy_of
@@ -26,17 +28,22 @@ CONSTRAINTS: tuple[Constraint, ...] = (bounds, behavior, fresh_readings, paused,
 def decide(settings: PlanSettings, observation: Observation, history: History) -> tuple[Decision, History]:
     """The target for now, and the history to hand in next time.
 
-    `history.target` is the current target; None on the very first decision, which starts from the spec's replicas. A
-    forecast may take tenths of a second of CPU: call this in a thread.
+    `history.target` is the target in force; None on the very first decision, which starts from the spec's replicas. It
+    stays as it is in a dry run. A forecast may take tenths of a second of CPU: call this in a thread.
     """
     settings = settings.at(observation.at_s)
     history = _brought_up_to_now(history, settings, observation)
-    current = history.target or apply_limits(settings.first, settings.limits).target
+    in_force = history.target or apply_limits(settings.first, settings.limits).target
+    run = _dry_run(settings, observation, history, in_force)
+    current = in_force if run is None else run.target
     context = Context(settings, observation, history, current)
     proposal = strategy_of(settings)(context)
     draft = Draft.of(proposal)
     for constraint in CONSTRAINTS:
         draft = constraint(context, draft)
+    if run is not None:
+        needed = apply_limits(proposal.without_forecast or proposal.wanted, settings.limits).target
+        run = scored(run, settings, observation, draft.target, needed)
     finding = _finding(context, proposal)
     decision = Decision(
         at_s=observation.at_s,
@@ -50,9 +57,20 @@ def decide(settings: PlanSettings, observation: Observation, history: History) -
         evidence=finding.evidence,
         candidates=proposal.candidates,
         without_forecast=proposal.without_forecast,
+        dry_run=None if run is None else run.score,
     )
     history = remember(context, draft, draft.target)
-    return decision, replace(history, target=draft.target, state=proposal.state)
+    target = draft.target if run is None else in_force
+    return decision, replace(history, target=target, dry_run=run, state=proposal.state)
+
+
+def _dry_run(
+    settings: PlanSettings, observation: Observation, history: History, in_force: PerRole[int]
+) -> DryRun | None:
+    """The dry run that goes on or begins; None: decisions are carried out."""
+    if not settings.dry_run:
+        return None
+    return history.dry_run or begun(in_force, observation.at_s)
 
 
 def _brought_up_to_now(history: History, settings: PlanSettings, observation: Observation) -> History:

@@ -22,6 +22,21 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class DryRunScore:
+    """What decisions would have done between two moments, and beside it what there was.
+
+    GPU-seconds that the fleet would have held; seconds in which it would have had fewer engines than the load needed.
+    """
+
+    since_s: float
+    until_s: float
+    gpu_s: float = 0.0
+    actual_gpu_s: float = 0.0
+    short_s: float = 0.0
+    actual_short_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Target replicas per role. `limited` names the bound that cut what was wanted; `wanted` is before bounds.
 
@@ -40,6 +55,7 @@ class Decision:
     evidence: tuple[str, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     without_forecast: PerRole[int] | None = None
+    dry_run: DryRunScore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,15 @@ class Rescale:
 
 
 @dataclass(frozen=True, slots=True)
+class DryRun:
+    """A fleet that is only decided on: its target, those that may still be starting, and its score."""
+
+    target: PerRole[int]
+    targets: tuple[Recommendation, ...]
+    score: DryRunScore
+
+
+@dataclass(frozen=True, slots=True)
 class SeenEvent:
     """An event of the calendar that is near or has begun, and the load before it."""
 
@@ -74,11 +99,14 @@ class History:
     """
 
     demand: DemandHistory
-    target: PerRole[int] | None = None  # decided last; None: never, so the spec's first replicas
+    target: PerRole[int] | None = (
+        None  # in force; None: nothing was ever decided, so the spec's first replicas
+    )
     recommendations: tuple[Recommendation, ...] = ()
     rescales: tuple[Rescale, ...] = ()
     events: tuple[SeenEvent, ...] = ()
     rate: LoadForecast | None = None  # of requests per second; kept for forecast model Auto only
+    dry_run: DryRun | None = None
     strategy: Strategy | None = None
     state: object = None
 

@@ -146,6 +146,7 @@ class PlanSettings:
     horizon_s: float | None
     quantile: float
     behavior: BehaviorRules
+    dry_run: bool = False
     pauses: tuple[Pause, ...] = ()
     calendar: tuple[CalendarEvent, ...] = ()
     schedules: tuple[ScheduledBounds, ...] = ()
@@ -195,6 +196,7 @@ def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
         behavior=BehaviorRules(
             _rules(autoscaling.behavior.scale_up), _rules(autoscaling.behavior.scale_down)
         ),
+        dry_run=autoscaling.dry_run,
         pauses=tuple(_pause(pause) for pause in autoscaling.pause),
         calendar=tuple(
             CalendarEvent(
