@@ -47,7 +47,7 @@ class Cluster:
 @given(st.lists(st.tuples(st.integers(1, 14), st.integers(1, 14)), min_size=0, max_size=5))
 def test_static_best_is_the_smallest_fleet_of_all_that_attain(needs: list[tuple[int, int]]) -> None:
     cluster = Cluster(needs)
-    found = static_best(PerRole(1, 1), MOST, cluster)
+    found = static_best("static", PerRole(1, 1), MOST, cluster)
     every = [(p, d) for p, d in itertools.product(range(1, MOST), repeat=2) if p + d <= MOST]
     attaining = [p + d for p, d in every if cluster.holds(p, d)]
     if not attaining:
@@ -61,7 +61,7 @@ def test_static_best_is_the_smallest_fleet_of_all_that_attain(needs: list[tuple[
 
 def test_static_best_does_not_try_what_cannot_be_smaller() -> None:
     cluster = Cluster([(5, 7)])
-    assert static_best(PerRole(4, 6), MOST, cluster) == "static:5:7"
+    assert static_best("static", PerRole(4, 6), MOST, cluster) == "static:5:7"
     assert len(cluster.tried) <= 10
 
 

@@ -41,7 +41,8 @@ LEAST_SHARE = 0.95
 def resolve(name: str, trace: Trace, scenario: Scenario, attempt: Attempt) -> str | None:
     """The policy that `name` stands for; itself when it stands for no search. None: no setting attains."""
     searches: dict[str, Callable[[], str | None]] = {
-        "static-best": lambda: static_best(_bounds(trace, scenario), scenario.max_engines, attempt),
+        "static-best": lambda: static_best("static", _bounds(trace, scenario), scenario.max_engines, attempt),
+        "hybrid-best": lambda: static_best("hybrid", PerRole(1, 1), scenario.max_engines, attempt),
         "aggregated-best": lambda: aggregated_best(scenario.max_engines, attempt),
         "arrow-best": lambda: arrow_best(_bounds(trace, scenario), scenario.max_engines, attempt),
         "clairvoyant": lambda: oracle_loads("clairvoyant", attempt),
@@ -55,7 +56,7 @@ def resolve(name: str, trace: Trace, scenario: Scenario, attempt: Attempt) -> st
     return name
 
 
-def static_best(least: PerRole[int], most: int, attempt: Attempt) -> str | None:
+def static_best(kind: str, least: PerRole[int], most: int, attempt: Attempt) -> str | None:
     """Fewest engines over P x D. A fleet that attains still does with more of either role, so D never grows with P."""
     best: PerRole[int] | None = None
     highest = most
@@ -63,10 +64,12 @@ def static_best(least: PerRole[int], most: int, attempt: Attempt) -> str | None:
         if best is not None and prefill + least.decode >= best.prefill + best.decode:
             break
         room = most if best is None else best.prefill + best.decode - 1
-        decode = least_that(least.decode, min(highest, room - prefill), _fleet_attains(attempt, prefill))
+        decode = least_that(
+            least.decode, min(highest, room - prefill), _fleet_attains(attempt, kind, prefill)
+        )
         if decode is not None:
             best, highest = PerRole(prefill, decode), decode
-    return None if best is None else f"static:{best.prefill}:{best.decode}"
+    return None if best is None else f"{kind}:{best.prefill}:{best.decode}"
 
 
 def aggregated_best(most: int, attempt: Attempt) -> str | None:
@@ -135,8 +138,8 @@ def _highest_load(attained_share: Callable[[float], float], least: float) -> flo
     return None if place is None else downwards[place]
 
 
-def _fleet_attains(attempt: Attempt, prefill: int) -> Callable[[int], bool]:
-    return lambda decode: attempt(f"static:{prefill}:{decode}").attains
+def _fleet_attains(attempt: Attempt, kind: str, prefill: int) -> Callable[[int], bool]:
+    return lambda decode: attempt(f"{kind}:{prefill}:{decode}").attains
 
 
 def _engines_attain(attempt: Attempt, chunk: int) -> Callable[[int], bool]:

@@ -7,7 +7,7 @@ import pytest
 
 from pdoperator.api.values import PerRole
 from pdoperator.capacity.builtin import BUILTIN
-from pdoperator.sim.policies.builders import BUILDERS, GRIDS
+from pdoperator.sim.policies.builders import BUILDERS, BY_FLEET, GRIDS
 from pdoperator.sim.policies.catalogue import SEARCHED, PolicyNameError, check, prepare
 from pdoperator.sim.scenario import Scenario
 from pdoperator.sim.traffic.trace import Trace
@@ -16,7 +16,7 @@ TRACE = Trace.of("even", np.arange(100.0), np.full(100, 1000), np.full(100, 100)
 SCENARIO = Scenario(BUILTIN["h200-llama-3.1-8b-fp8-tp1"], 2.0, 0.08, PerRole(3, 2), gpu_budget=20)
 
 
-@pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"static"}))
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - set(BY_FLEET)))
 def test_every_policy_starts_with_the_first_fleet_or_as_many_aggregated_engines(name: str) -> None:
     policy, scenario = prepare(name, TRACE, SCENARIO)
     assert policy.name == name
@@ -54,7 +54,7 @@ def test_bounds_pay_nothing_for_starts_and_flips() -> None:
     [
         ("dynload", "there is no policy 'dynload'; did you mean dyn-load or dyn-sla or dyn-load-best?"),
         ("static-bst", "static-best"),
-        ("zzz", "there are static, aggregated"),
+        ("zzz", "there are static, hybrid"),
         ("static:3", "write it like static:3:5"),
         ("static:0:5", "write it like static:3:5"),
         ("arrow:engine=9", "has no option 'engine'; did you mean engines?"),

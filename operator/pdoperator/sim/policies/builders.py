@@ -71,6 +71,11 @@ def static(at: Setting, fleet: PerRole[int]) -> PolicyBase:
     return Static(at.name, STATIC_S, fleet)
 
 
+def hybrid(at: Setting, fleet: PerRole[int]) -> PolicyBase:
+    """`fleet` throughout, whose decode engines prefill in chunks when the prefill engines come near the TTFT target."""
+    return Static(at.name, STATIC_S, fleet, router=LAZY)
+
+
 def aggregated(at: Setting, engines: float = 0, chunk: float = 0) -> PolicyBase:
     """`engines` throughout, as many as the first fleet has if 0; `chunk` 0: derived from the TPOT target."""
     router = RouterOptions(chunk_tokens=int(chunk) or None)
@@ -261,6 +266,7 @@ def _oracle(
 
 BUILDERS: dict[str, Callable[..., PolicyBase]] = {
     "static": static,
+    "hybrid": hybrid,
     "aggregated": aggregated,
     "dyn-load": dyn_load,
     "dyn-sla": dyn_sla,
@@ -279,6 +285,8 @@ BUILDERS: dict[str, Callable[..., PolicyBase]] = {
     "clairvoyant-aggregated": clairvoyant_aggregated,
     "foresight": foresight,
 }
+# Named by their fleet, as in static:3:5.
+BY_FLEET = ("static", "hybrid")
 # Their engines start at once.
 BOUNDS = ("clairvoyant", "clairvoyant-aggregated")
 # Settings tried for NAME-best, the published ones among them.

@@ -11,13 +11,19 @@ from dataclasses import replace
 
 from pdoperator.api import defaults
 from pdoperator.api.values import PerRole
-from pdoperator.sim.policies.builders import BOUNDS, BUILDERS, GRIDS, Setting
+from pdoperator.sim.policies.builders import BOUNDS, BUILDERS, BY_FLEET, GRIDS, Setting
 from pdoperator.sim.policies.policy import PolicyBase
 from pdoperator.sim.scenario import Scenario
 from pdoperator.sim.traffic.trace import Trace
 
 # Names that stand for the best of several settings, found by sim/search.py.
-SEARCHED = ("static-best", "aggregated-best", "arrow-best", *(f"{name}-best" for name in GRIDS))
+SEARCHED = (
+    "static-best",
+    "hybrid-best",
+    "aggregated-best",
+    "arrow-best",
+    *(f"{name}-best" for name in GRIDS),
+)
 
 Options = dict[str, PerRole[int] | float | bool]
 
@@ -56,7 +62,7 @@ def _parsed(name: str) -> tuple[Callable[..., PolicyBase], Options]:
     if kind not in BUILDERS:
         raise PolicyNameError(f"there is no policy {kind!r}{_near(kind, [*BUILDERS, *SEARCHED])}")
     builder = BUILDERS[kind]
-    return builder, {"fleet": _fleet(name, text)} if kind == "static" else _options(name, text, builder)
+    return builder, {"fleet": _fleet(name, text)} if kind in BY_FLEET else _options(name, text, builder)
 
 
 def _fleet(name: str, text: str) -> PerRole[int]:

@@ -1,0 +1,1 @@
+"""The matrix behind benchmarks/policies.py: traces, cells, rows kept on disk, pages."""

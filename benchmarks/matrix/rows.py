@@ -1,0 +1,112 @@
+"""Rows of the matrix: a policy in a cell with a seed, each kept on disk so that a run can be resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from matrix.workloads import WORKLOADS, at_scale
+from pdoperator.capacity.builtin import BUILTIN
+from pdoperator.sim.first_fleet import mm1_fleet
+from pdoperator.sim.metrics import Summary, summary
+from pdoperator.sim.policies.catalogue import prepare
+from pdoperator.sim.replay import replay
+from pdoperator.sim.scenario import Scenario
+from pdoperator.sim.search import Tried, resolve
+from pdoperator.sim.traffic.trace import Trace
+
+ROOM = 6  # engines at most, as a multiple of the first fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A trace on a profile under targets (seconds), engines starting in `startup_s`."""
+
+    trace: str
+    profile: str
+    ttft_s: float
+    tpot_s: float
+    startup_s: float
+
+    @property
+    def name(self) -> str:
+        """As --row matches it, the policy following."""
+        targets = f"{self.ttft_s:g}s-{self.tpot_s * 1e3:g}ms"
+        return f"{self.trace}/{self.profile}/{targets}/start-{self.startup_s:g}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a policy came to in a cell: its setting and a summary a seed; no setting: none attains."""
+
+    cell: Cell
+    policy: str
+    setting: str | None
+    summaries: tuple[Summary, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where traces and results lie. `again`: rows are run even if they are there."""
+
+    traces: Path
+    results: Path
+    seeds: tuple[int, ...]
+    again: bool = False
+
+    def answer(self, cell: Cell, policy: str) -> Answer:
+        """Run what is not there yet."""
+        trace, scenario = self.stage(cell, self.seeds[0])
+        setting = resolve(policy, trace, scenario, lambda name: self._attempt(cell, name))
+        if setting is None:
+            return Answer(cell, policy, None, ())
+        return Answer(cell, policy, setting, tuple(self.row(cell, setting, seed) for seed in self.seeds))
+
+    def row(self, cell: Cell, setting: str, seed: int) -> Summary:
+        """One replay's summary, from disk if it is there."""
+        path = self.results / cell.name / f"{setting.replace(':', '_')}@{seed}.json"
+        if path.is_file() and not self.again:
+            return Summary(**json.loads(path.read_text()))
+        trace, scenario = self.stage(cell, seed)
+        policy, scenario = prepare(setting, trace, scenario)
+        found = summary(replay(trace, scenario, policy))
+        _keep(path, asdict(found))
+        return found
+
+    def stage(self, cell: Cell, seed: int) -> tuple[Trace, Scenario]:
+        """The cell's trace, drawn with this seed, and its scenario."""
+        return _stage(self.traces, cell, seed)
+
+    def _attempt(self, cell: Cell, setting: str) -> Tried:
+        """The worst attainment and the mean cost; after a seed that misses no other is tried."""
+        shares, hours = [], []
+        for seed in self.seeds:
+            one = self.row(cell, setting, seed)
+            shares.append(one.attainment / one.attainable if one.attainable else 1.0)
+            hours.append(one.gpu_hours)
+            if not one.attains:
+                break
+        return Tried(min(shares), sum(hours) / len(hours))
+
+
+@lru_cache(maxsize=4)
+def _stage(traces: Path, cell: Cell, seed: int) -> tuple[Trace, Scenario]:
+    profile = BUILTIN[cell.profile]
+    trace = at_scale(WORKLOADS[cell.trace], traces, profile, cell.tpot_s, seed)
+    first = mm1_fleet(trace, profile, cell.ttft_s, cell.tpot_s)
+    room = ROOM * (first.prefill + first.decode)
+    scenario = Scenario(
+        profile, cell.ttft_s, cell.tpot_s, first, startup_s=cell.startup_s, max_engines=room, seed=seed
+    )
+    return trace, scenario
+
+
+def _keep(path: Path, found: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = path.with_suffix(f".{os.getpid()}")
+    written.write_text(json.dumps(found))
+    written.replace(path)

@@ -1,0 +1,76 @@
+"""The traces of the matrix, each scaled to the same mean load for every profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pdoperator.capacity.profile import Profile
+from pdoperator.sim.policies.work import request_work
+from pdoperator.sim.traffic.loaders import load
+from pdoperator.sim.traffic.synthetic import dopd_ramp
+from pdoperator.sim.traffic.trace import Trace
+from pdoperator.sim.traffic.transform import alternated, scaled, window
+
+# Engines that the mean load would keep fully busy at the loose TPOT target; some 8 to 16 are then needed.
+BUSY_ENGINES = 8.0
+HOUR_S, DAY_S = 3600.0, 86400.0
+# An engine of 8 B parameters serves so much that two days are tens of millions of requests: more than this are cut.
+MOST_REQUESTS = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """`make(folder, seed)`: the trace at its own scale; `about` says what it is and how certain."""
+
+    name: str
+    about: str
+    make: Callable[[Path, int], Trace]
+
+
+@lru_cache(maxsize=8)
+def _file(path: Path) -> Trace:
+    return load(path)
+
+
+def _whole(name: str) -> Callable[[Path, int], Trace]:
+    return lambda folder, seed: _file(folder / f"{name}.csv.gz")
+
+
+def _days(name: str, first: int, end: int) -> Callable[[Path, int], Trace]:
+    return lambda folder, seed: window(_file(folder / f"{name}.csv.gz"), first * DAY_S, end * DAY_S)
+
+
+def _code_and_conversation(folder: Path, seed: int) -> Trace:
+    """As they are: code asks for 6,400 input tokens a second and few outputs, conversation for 7,100 and 1,200."""
+    return alternated([_file(folder / f"azure2023_{kind}.csv.gz") for kind in ("code", "conv")], 20 * 60.0)
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("azure2024-conv", "Azure 2024 conversation, days 2 and 3; drawn from digitised rates and lengths (S)",
+                 _days("azure2024_conv_semisynth_1of25", 2, 4)),
+        Workload("servegen-m-large", "Alibaba's m-large (ServeGen), days 2 and 3; drawn from published clients (S)",
+                 _days("servegen_m-large_synth", 2, 4)),
+        Workload("mooncake-conv", "Mooncake conversation, 59 min, prefix hits as an unlimited cache has them (M)",
+                 _whole("mooncake_conversation")),
+        Workload("burstgpt-ramp", "a 480 s ramp as in DOPD's replay, with BurstGPT's bursts and lengths (S)",
+                 lambda folder, seed: dopd_ramp(seed, 10.0)),
+        Workload("azure2023-conv", "Azure 2023 conversation, 40 min (M)", _whole("azure2023_conv")),
+        Workload("azure2023-code", "Azure 2023 code, 40 min, violently bursty (M)", _whole("azure2023_code")),
+        Workload("code-conv-code", "Azure 2023 code and conversation in turns of 20 min (M)", _code_and_conversation),
+    )
+}  # fmt: skip
+
+
+def at_scale(workload: Workload, folder: Path, profile: Profile, tpot_s: float, seed: int) -> Trace:
+    """The trace with as many users as keep BUSY_ENGINES busy on average, cut where that is too much to simulate."""
+    trace = workload.make(folder, seed)
+    prefill_s, decode_s, _ = request_work(trace, profile, tpot_s)
+    factor = BUSY_ENGINES * trace.span_s / float(prefill_s.sum() + decode_s.sum())
+    if len(trace) * factor > MOST_REQUESTS:
+        trace = window(trace, 0.0, trace.span_s * MOST_REQUESTS / (len(trace) * factor))
+    return scaled(trace, factor, seed)

@@ -1,0 +1,131 @@
+"""Autoscaling policies on public traces through the simulator: who attains, and at what cost over the bound.
+
+The matrix of algorithms.md X1 to X3: each trace on two profiles and two pairs of targets, three seeds, published
+settings and the best of a small grid. Rows are kept in build/policies: an interrupted run goes on where it stopped. One
+row again: `python benchmarks/policies.py --row 'azure2023-conv/*/2s-80ms/*/dyn-sla'`. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import click
+from matrix.pages import write_pages
+from matrix.rows import Answer, Bench, Cell
+from matrix.workloads import WORKLOADS
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILES = {
+    "h200-llama-3.1-8b-fp8-tp1": ((2.0, 0.08), (0.5, 0.025)),
+    "h100-llama-3.3-70b-fp8-tp4": ((2.0, 0.08), (1.0, 0.04)),
+}
+STARTUP_S = 120.0
+BOUNDS = ("clairvoyant", "clairvoyant-aggregated", "foresight")
+SPLITS = ("static-best", "hybrid-best", "aggregated-best", "arrow-best", "static:1:1", "static:1:3")
+PUBLISHED = (
+    "hpa", "keda-queue", "dyn-load", "dyn-sla", "heteroscale", "tokenscale", "wva-v2", "dopd-release", "aggregated-hpa",
+)  # fmt: skip
+OURS = ("reactive", "mm1:interval=180", "dopd:interval=180")
+POLICIES = (*BOUNDS, *SPLITS, *PUBLISHED, *(f"{name}-best" for name in PUBLISHED), *OURS)
+STARTUPS_S = (30.0, 60.0, 300.0)  # swept beside STARTUP_S
+SWEPT = ("azure2024-conv", "code-conv-code")  # on the 70 B profile at the loose targets
+SWEPT_POLICIES = (
+    "clairvoyant",
+    "foresight",
+    "static-best",
+    "hpa",
+    "dyn-sla",
+    "mm1:interval=180",
+    "dopd:interval=180",
+)
+
+
+def matrix() -> list[tuple[Cell, str]]:
+    """Every cell with every policy, those of a cell together."""
+    cells = [
+        Cell(trace, profile, ttft_s, tpot_s, STARTUP_S)
+        for trace in WORKLOADS
+        for profile, targets in PROFILES.items()
+        for ttft_s, tpot_s in targets
+    ]
+    swept = [
+        Cell(trace, "h100-llama-3.3-70b-fp8-tp4", 2.0, 0.08, startup_s)
+        for trace in SWEPT
+        for startup_s in STARTUPS_S
+    ]
+    return [(cell, policy) for cell in cells for policy in POLICIES] + [
+        (cell, policy) for cell in swept for policy in SWEPT_POLICIES
+    ]
+
+
+@click.command()
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the figures as JSON (nothing else goes to stdout)."
+)
+@click.option(
+    "--row", default="*", help="Only rows that match, run anew: TRACE/PROFILE/TARGETS/START/POLICY with *."
+)
+@click.option("--list", "listing", is_flag=True, help="List the rows.")
+@click.option(
+    "--traces", type=click.Path(path_type=Path, file_okay=False), default=ROOT.parent / "shared" / "traces"
+)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--processes", type=click.IntRange(1), default=None)
+@click.option("--write/--no-write", default=False, help="Write docs/results from all rows asked for.")
+def main(
+    as_json: bool, row: str, listing: bool, traces: Path, seeds: int, processes: int | None, write: bool
+) -> None:
+    """Run the matrix, or the rows that match."""
+    rows = [(cell, policy) for cell, policy in matrix() if fnmatch(f"{cell.name}/{policy}", row)]
+    if not rows:
+        raise click.UsageError(f"no row matches {row!r}; --list shows them")
+    if listing:
+        click.echo("\n".join(f"{cell.name}/{policy}" for cell, policy in rows))
+        return
+    if not traces.is_dir():
+        raise click.UsageError(f"there are no traces in {traces}; give their folder with --traces")
+    bench = Bench(traces, ROOT / "build" / "policies", tuple(range(seeds)), again=row != "*")
+    answers: list[Answer] = []
+    with ProcessPoolExecutor(processes) as pool:
+        futures = [pool.submit(bench.answer, cell, policy) for cell, policy in rows]
+        for done, future in enumerate(futures, start=1):
+            answers.append(future.result())
+            print(f"{done}/{len(rows)} {_line(answers[-1])}", file=sys.stderr)
+    if write:
+        write_pages(ROOT / "docs" / "results", answers)
+    if as_json:
+        click.echo(json.dumps({"rows": [_row(answer) for answer in answers]}))
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    found = answer.summaries
+    return {
+        "cell": answer.cell.name,
+        "policy": answer.policy,
+        "setting": answer.setting,
+        "attains": [one.attains for one in found],
+        "attainment": [round(one.attainment, 5) for one in found],
+        "attainable": [round(one.attainable, 5) for one in found],
+        "gpu_hours": [round(one.gpu_hours, 3) for one in found],
+        "flips": [one.flips for one in found],
+        "scale_events": [one.scale_events for one in found],
+    }
+
+
+def _line(answer: Answer) -> str:
+    name = f"{answer.cell.name}/{answer.policy}"
+    if answer.setting is None:
+        return f"{name}: no setting attains"
+    found = answer.summaries
+    attained = "/".join(f"{one.attainment:.2%}" for one in found)
+    hours = sum(one.gpu_hours for one in found) / len(found)
+    return f"{name} = {answer.setting}: {attained}, {hours:.1f} GPU-h"
+
+
+if __name__ == "__main__":
+    main()
