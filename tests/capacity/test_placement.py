@@ -45,6 +45,7 @@ def test_s2_algorithm_1_takes_the_best_instance_per_gpu_of_each_role_and_replica
     goodputs = {
         (Role.PREFILL, Parallelism(1, 1)): 5.6,  # DistServe's figures for OPT-13B on one A100
         (Role.PREFILL, Parallelism(2, 1)): 12.0,
+        (Role.PREFILL, Parallelism(4, 1)): 16.0,  # more, but not per GPU
         (Role.DECODE, Parallelism(1, 1)): 10.0,
     }
     found = placement.across_nodes(NODE, 30.0, lambda role, config: goodputs.get((role, config), 0.0))

@@ -66,6 +66,7 @@ def test_a_batch_outside_the_table_or_in_a_gap_is_refused(batch: float, context:
         (500, 0.006, 8),
         (500, 0.009, 20),
         (500, 1.0, 32),
+        (500, 0.0062, 8.8),
         (500, 0.003, 0),
         (4000, 1.0, 8),
         (2250, 0.00625, 4.5),

@@ -109,6 +109,18 @@ def test_a_file_read_in_many_blocks_is_the_same_trace(
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
 
 
+def test_what_is_unsorted_only_from_block_to_block_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = reading.blocks
+    monkeypatch.setattr(loaders, "blocks", lambda path, after_line=0: split(path, after_line, block_bytes=64))
+    path = written(tmp_path / "a.csv", HEADER + "5,1,1\n" * 40)
+    second = list(split(path, after_line=1, block_bytes=64))[1].first_line
+    written(path, HEADER + "5,1,1\n" * (second - 2) + "4,1,1\n" * (42 - second))
+    with pytest.raises(TraceError, match=f":{second}: the arrival is earlier"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "what"),
     [

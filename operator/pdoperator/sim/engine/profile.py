@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pdoperator.capacity.builtin import BUILTIN
 from pdoperator.capacity.profile import Chunk
 
 Quadratic = tuple[float, float, float]
@@ -47,13 +48,15 @@ class SimProfile:
 
 INSTANT = SimProfile((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), kv_tokens=1_000_000)
 
-# The 34 M parameter model in float32 on one core (e2e/engine/measure.py). Starts at once: see PD_SIM_STARTUP_S.
+# Of a capacity profile. It starts at once (see PD_SIM_STARTUP_S) and has a link of some loopback's speed.
+_TINY = BUILTIN["cpu-tiny"]
 CPU_TINY = SimProfile(
-    ttft_s=(0.059, 0.00042, 3.5e-7),
-    itl_s=(0.021, 0.0013, 6.9e-7),
-    kv_tokens=16_384,
-    kv_bytes_per_token=16_384.0,
+    ttft_s=(_TINY.ttft.a, _TINY.ttft.b, _TINY.ttft.c),
+    itl_s=(_TINY.itl.a, _TINY.itl.b, _TINY.itl.c),
+    kv_tokens=_TINY.kv_tokens,
+    kv_bytes_per_token=_TINY.kv_bytes_per_token or 0.0,
     link_bytes_per_s=1e8,
+    latency_s=_TINY.latency_s,
 )
 
 BUILT_IN: Mapping[str, SimProfile] = {"cpu-tiny": CPU_TINY, "instant": INSTANT}
