@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
 import pytest
 
 from fake_kube import FakeKube
 from pdoperator.api import defaults
+from pdoperator.api.autoscaling import Strategy
+from pdoperator.api.spec import Spec
+from pdoperator.api.values import PerRole
 from pdoperator.cluster.kube import CONFIG_MAPS, KubeError
+from pdoperator.controller import remembered
 from pdoperator.controller.memory import Memory
-from pdoperator.controller.remembered import demand_from_text, demand_to_text, rate_from_text
+from pdoperator.controller.remembered import (
+    Past,
+    demand_from_text,
+    demand_to_text,
+    history_from_texts,
+    history_to_texts,
+)
 from pdoperator.forecast.demand import Demand, DemandHistory, Sample
 from pdoperator.forecast.load_forecast import LoadForecast
+from pdoperator.planning.decision import History
+from pdoperator.planning.settings import PlanSettings, plan_settings
 from pdoperator.workload.render import Owner
 
 OWNER = Owner("tiny", "team-a", "uid-tiny")
 KEY = ("team-a", "tiny")
 
 
-async def test_it_is_written_at_most_once_a_minute_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_written_now_and_then_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     kube = FakeKube()
     memory = Memory(kube, KEY)
     assert await memory.read() == {}
@@ -62,6 +77,71 @@ async def test_it_goes_with_its_service_and_is_not_followed_by_our_watches() -> 
     assert not any(label.startswith("pdoperator.io/") for label in metadata["labels"])
 
 
+SETTINGS = plan_settings(
+    Spec.model_validate({"model": {"name": "m"}, "hardware": {"preset": "cpu"}}), shared_pool=True
+)
+TARGET = PerRole(2, 3)
+
+
+def demands(count: int, step_s: float) -> list[Sample]:
+    return [Sample(1e9 + step_s * n, Demand(1.0 + n % 7, 512.0, 64.0)) for n in range(count)]
+
+
+def test_the_history_of_decisions_is_the_same_after_a_restart() -> None:
+    rate = LoadForecast.empty(SETTINGS.interval_s)
+    for sample in demands(40, SETTINGS.interval_s):
+        rate = rate.observe(sample.at_s, sample.demand.rate_rps)
+    before = History(DemandHistory(50, tuple(demands(10, 15.0))), TARGET, rate=rate)
+    after = history_from_texts(history_to_texts(before), Past(), SETTINGS, TARGET)
+    assert (after.demand, after.target) == (before.demand, TARGET)
+    assert after.rate is not None
+    assert after.rate.fine.values() == pytest.approx(rate.fine.values(), rel=1e-3)
+
+
+def test_weeks_before_the_first_start_are_known_from_the_source() -> None:
+    past = Past(demands(100, 15.0), demands(3000, 300.0))
+    history = history_from_texts({}, past, SETTINGS, TARGET)
+    assert len(history.demand.samples) == SETTINGS.window
+    assert history.rate is not None
+    assert len(history.rate.coarse) > 2900
+
+
+def test_what_was_written_down_goes_before_what_the_source_knows() -> None:
+    texts = history_to_texts(History(DemandHistory(50, tuple(demands(3, 15.0)))))
+    assert len(history_from_texts(texts, Past(demands(9, 15.0)), SETTINGS, TARGET).demand.samples) == 3
+
+
+@dataclass(frozen=True)
+class State:
+    """What a strategy remembers."""
+
+    seen: str
+
+    def to_texts(self) -> Mapping[str, str]:
+        return {"seen": self.seen}
+
+
+def test_a_strategys_state_survives_and_another_strategy_never_sees_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def restore(_: PlanSettings, texts: Mapping[str, str], past: Sequence[Sample]) -> State:
+        return State(texts.get("seen", f"{len(past)} before"))
+
+    monkeypatch.setattr(remembered, "RESTORES", {Strategy.DOPD: restore, Strategy.MM1: restore})
+    texts = history_to_texts(History(DemandHistory(50), strategy=Strategy.DOPD, state=State("much")))
+
+    def restored(strategy: Strategy, past: Past) -> object:
+        return history_from_texts(texts, past, replace(SETTINGS, strategy=strategy), TARGET).state
+
+    assert restored(Strategy.DOPD, Past()) == State("much")
+    assert restored(Strategy.MM1, Past((), demands(4, 300.0))) == State("4 before")
+    assert restored(Strategy.STATIC, Past()) is None
+
+
+def test_a_rate_of_another_version_is_begun_anew() -> None:
+    assert history_from_texts({"rate": "x"}, Past(), SETTINGS, TARGET).rate is None
+
+
 def test_demand_is_kept_to_four_digits() -> None:
     seen = DemandHistory(50, (Sample(1e9, Demand(1.23456, 512.0, 64.0, 0.5, 1.5, 0.25)),))
     kept = demand_from_text(demand_to_text(seen), 50)
@@ -72,12 +152,3 @@ def test_demand_is_kept_to_four_digits() -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[["a", 1, 2, 3]]', "[[1]]", "[[1,2,3,4,5,6,7,8]]"])
 def test_what_another_version_wrote_is_nothing(text: str) -> None:
     assert demand_from_text(text, 50) == DemandHistory(50)
-
-
-def test_the_history_of_the_rate_survives_as_text_and_nothing_else_is_taken_for_one() -> None:
-    rate = LoadForecast.empty(15.0).observe(150.0, 3.0).observe(165.0, 4.0)
-    known = rate_from_text(rate.to_text())
-    assert known is not None
-    assert known.fine.values()[-1] == 4.0
-    assert rate_from_text("") is None
-    assert rate_from_text("{}") is None

@@ -114,9 +114,15 @@ PROMETHEUS_TIMEOUT_S = 5.0  # of one query; they take milliseconds, a range over
 SCRAPE_CONCURRENCY = 32  # scrapes at a time per service; a scrape takes milliseconds
 SCRAPE_MAX_BYTES = 8 << 20  # vLLM exposes some 100 kB; whatever sends more is not an engine
 API_TIMEOUT_S = 10.0
-MEMORY_PERIOD_S = 60.0  # a history that is a minute old is as good; etcd keeps every write
+# Up to 200 kB a service, and etcd keeps every write for minutes: 1,000 services write 0.7 MB/s. At its end an operator
+# writes all; one that is killed loses so much history.
+MEMORY_PERIOD_S = 300.0
 SAVE_LIMIT_S = 5.0  # at the end all histories are written; the pod's grace period is 30 s
-MEMORY_MAX_BYTES = 400_000  # of one text; an object may hold 1 MiB, and two such texts fit
+MEMORY_MAX_BYTES = 900_000  # of all texts of a service; an object may hold 1 MiB
+BACKFILL_S = (
+    28 * 86400.0
+)  # as many weeks as a forecast keeps, in steps of which Prometheus gives 11,000 at once
+BACKFILL_STEP_S = 300.0
 # Calls at a time; below the client's 100 connections, so that watches and the Lease always get theirs.
 API_CONCURRENCY = 32
 DECISIONS_KEPT = 20

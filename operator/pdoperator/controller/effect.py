@@ -93,6 +93,12 @@ class Effect:
         """What is left to others until the next edit of the spec."""
         return "; ".join(self._yielded.values())
 
+    def notice_scaling(self) -> None:
+        """Look for pools that somebody else has just scaled, so that no step undoes it before the policy has a say."""
+        for body in self._store.deployments(self._key).values():
+            if self.plan is not None:
+                self._leave(self.plan, {**body, "kind": DEPLOYMENTS.kind})
+
     def within_what_is_ours(self, target: PerRole[int], sizes: Mapping[Pool, int]) -> PerRole[int]:
         """The target where pools whose size is left to somebody else keep the one that they have.
 

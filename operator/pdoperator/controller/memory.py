@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -34,16 +35,15 @@ class Memory:
     async def write(
         self, owner: Owner, texts: Callable[[], Mapping[str, str]], *, at_once: bool = False
     ) -> None:
-        """Write what `texts` gives, a minute after the last time or `at_once`. A write that fails waits for the next.
+        """Write what `texts` gives, MEMORY_PERIOD_S after the last time or `at_once`; one that fails waits for then.
 
-        `texts` is asked only when it is time. A text beyond MEMORY_MAX_BYTES is left out, as an object may not hold it.
+        `texts` is asked only when it is time, and in a thread. What is beyond MEMORY_MAX_BYTES together is left out,
+        the longest first, as an object may not hold it.
         """
         if not at_once and time.monotonic() - self._written_at < defaults.MEMORY_PERIOD_S:
             return
         self._written_at = time.monotonic()
-        data = {
-            name: text for name, text in texts().items() if len(text.encode()) <= defaults.MEMORY_MAX_BYTES
-        }
+        data = _fitting(await asyncio.to_thread(texts))
         if data == self._written:
             return
         try:
@@ -52,6 +52,15 @@ class Memory:
             log.warning("the history of %s/%s was not written: %s", *self._key, error)
             return
         self._written = data
+
+
+def _fitting(texts: Mapping[str, str]) -> dict[str, str]:
+    fitting, left = {}, defaults.MEMORY_MAX_BYTES
+    for name, text in sorted(texts.items(), key=lambda item: len(item[1])):
+        left -= len(text.encode())
+        if left >= 0:
+            fitting[name] = text
+    return fitting
 
 
 def _body(owner: Owner, data: Mapping[str, str]) -> dict[str, object]:

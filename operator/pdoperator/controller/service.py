@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from pdoperator.controller.memory import Memory
 from pdoperator.controller.metrics import Metrics
 from pdoperator.controller.pauses import paused_now
 from pdoperator.controller.plan import Plan, generation_of
-from pdoperator.controller.remembered import demand_from_text, demand_to_text, rate_from_text
+from pdoperator.controller.remembered import Past, history_from_texts, history_to_texts
 from pdoperator.controller.reporter import Reporter
 from pdoperator.controller.shortage import Shortage
 from pdoperator.controller.situation import Obstacle, Situation, StartTimes
@@ -129,10 +130,10 @@ class ServiceLoop:
         if alone:
             await asyncio.sleep(pause)
             return
-        try:
-            await asyncio.wait_for(self._wake.wait(), pause)
-        except TimeoutError:
-            return
+        # Not wait_for: in Python 3.11 it swallows a cancellation that comes as the wait ends.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
 
     def _failed(self, error: Exception) -> None:
         log.warning("service %s/%s: %s; trying again", *self._key, error)
@@ -173,16 +174,13 @@ class ServiceLoop:
         """What the operator before us knew: the target from status, the rest from its ConfigMap."""
         texts = await self._memory.read()
         self._scraper.startups = StartUps.from_text(texts.get("startups", ""))
-        demand = demand_from_text(texts.get("demand", ""), plan.settings.window)
-        if not demand.samples:
-            demand = await self._sources.past_demand(plan, plan.settings.window)
-        rate = await asyncio.to_thread(rate_from_text, texts.get("rate", ""))
-        return History(demand, target=desired(self._reporter.status) or plan.settings.first, rate=rate)
+        past = Past() if "demand" in texts else await self._sources.past(plan)
+        target = desired(self._reporter.status) or plan.settings.first
+        return await asyncio.to_thread(history_from_texts, texts, past, plan.settings, target)
 
     def _texts(self) -> dict[str, str]:
-        history = self._history or History(DemandHistory(0))
-        texts = {"startups": self._scraper.startups.to_text(), "demand": demand_to_text(history.demand)}
-        return texts if history.rate is None else {**texts, "rate": history.rate.to_text()}
+        texts = history_to_texts(self._history) if self._history else {}
+        return {"startups": self._scraper.startups.to_text(), **texts}
 
     def _target(self, plan: Plan) -> PerRole[int]:
         """What was decided last: by us, or as status tells by the operator before us; else the spec's replicas."""
@@ -252,6 +250,7 @@ class ServiceLoop:
 
     async def _act(self, plan: Plan, observation: Observation) -> bool:
         """Take the steps towards the target. True while there is something under way."""
+        self._effect.notice_scaling()
         context, leaving = self._context, self._leaving(plan)
         sizes = self._replicas(plan) | leaving
         self._ledger.note(observation, plan.settings.limits)

@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Sequence
 
+from pdoperator.api import defaults
 from pdoperator.cluster.store import Key
 from pdoperator.controller.plan import Plan
-from pdoperator.forecast.demand import DemandHistory
+from pdoperator.controller.remembered import Past
 from pdoperator.signals.observe import ServiceScraper
 from pdoperator.signals.pods import PodView
 from pdoperator.signals.prometheus import FromPrometheus, PrometheusError
@@ -48,14 +49,16 @@ class Sources:
             self._tried_at = time.monotonic()
             self._passed = not self.problems
 
-    async def past_demand(self, plan: Plan, limit: int) -> DemandHistory:
+    async def past(self, plan: Plan) -> Past:
         """What the source knows of the demand before our time; nothing without one, or if it does not answer."""
         if self._prometheus is None:
-            return DemandHistory(limit)
+            return Past()
         step_s, now_s = plan.settings.interval_s, time.time()
         try:
-            samples = await self._prometheus.demand(now_s - limit * step_s, now_s, step_s)
+            return Past(
+                await self._prometheus.demand(now_s - plan.settings.window * step_s, now_s, step_s),
+                await self._prometheus.demand(now_s - defaults.BACKFILL_S, now_s, defaults.BACKFILL_STEP_S),
+            )
         except PrometheusError as failure:
             log.warning("service %s/%s: the history was not filled: %s", *self._key, failure)
-            return DemandHistory(limit)
-        return DemandHistory(limit, tuple(samples[-limit:]))
+            return Past()

@@ -135,7 +135,8 @@ class FromPrometheus:
         loop = asyncio.get_running_loop()
         limit_s = defaults.PROMETHEUS_TIMEOUT_S + 1
         try:
-            return await asyncio.wait_for(loop.run_in_executor(self._thread, ask, query, *more), limit_s)
+            async with asyncio.timeout(limit_s):
+                return await loop.run_in_executor(self._thread, ask, query, *more)
         except TimeoutError:
             raise PrometheusError(
                 f"{query}: {self.settings.url} did not answer within {limit_s:g} s"

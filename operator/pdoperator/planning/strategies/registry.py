@@ -11,7 +11,7 @@ from pdoperator.planning.strategies.external import external
 from pdoperator.planning.strategies.mm1 import mm1_strategy
 from pdoperator.planning.strategies.reactive import reactive
 from pdoperator.planning.strategies.static import disabled, static
-from pdoperator.planning.strategies.strategy import Strategy
+from pdoperator.planning.strategies.strategy import Restore, Strategy
 
 STRATEGIES: Mapping[autoscaling.Strategy, Strategy] = {
     autoscaling.Strategy.DOPD: dopd,
@@ -20,6 +20,9 @@ STRATEGIES: Mapping[autoscaling.Strategy, Strategy] = {
     autoscaling.Strategy.STATIC: static,
     autoscaling.Strategy.EXTERNAL: external,
 }
+
+# Of strategies whose state survives a restart.
+RESTORES: Mapping[autoscaling.Strategy, Restore] = {}
 
 
 def strategy_of(settings: PlanSettings) -> Strategy:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from pdoperator.api.reasons import Bottleneck, Reason
 from pdoperator.api.values import PerRole
+from pdoperator.forecast.demand import Sample
 from pdoperator.forecast.forecasted import Forecasted
 from pdoperator.planning.decision import Candidate, History
 from pdoperator.planning.observation import Observation
@@ -47,3 +49,17 @@ class Proposal:
 
 
 Strategy = Callable[[Context], Proposal]
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A state that survives a restart of the operator; each text is written down as it is."""
+
+    def to_texts(self) -> Mapping[str, str]:
+        """Texts by a short name, some hundred kB together at most."""
+        ...
+
+
+# The state of a strategy from what `to_texts` gave before a restart (empty: nothing, or unreadable to another version)
+# and from demand before our time, oldest first (empty: not known). May take tenths of a second of CPU.
+Restore = Callable[[PlanSettings, Mapping[str, str], Sequence[Sample]], object]
