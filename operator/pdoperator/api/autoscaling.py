@@ -21,6 +21,7 @@ Ratio = Annotated[str, Field(pattern=RATIO_PATTERN, max_length=9)]
 class Strategy(StrEnum):
     """Who decides how many engines prefill and decode."""
 
+    ADAPTIVE = "Adaptive"
     DOPD = "DOPD"
     MM1 = "MM1"
     REACTIVE = "Reactive"

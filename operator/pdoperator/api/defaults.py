@@ -128,3 +128,25 @@ API_CONCURRENCY = 32
 DECISIONS_KEPT = 20
 EXPLAINED_AT_MOST = 8  # candidates and pieces of evidence of one decision; the object must stay small
 STATUS_PERIOD_S = 15.0  # figures that merely drift are written this often; what people wait for, at once
+
+# --- strategy Adaptive -------------------------------------------------------------------------------------
+KV_USE_MAX = 0.9  # of a decode engine's KV cache; beyond it vLLM begins to preempt
+LEAST_SHARE = 0.05  # of an engine's time that counts as usable, however tight the target: sizes stay finite
+SEQUENCE_SHARE_MAX = 0.5  # of a decode engine that one sequence counts as, however long prompts are
+SHAPE_S = 60.0  # lengths are smoothed over this long: less than a regime lasts, more than one answer
+FLEET_QUANTILE = (
+    0.8  # of the peak over the lead time: most requests come at other times than its highest moment
+)
+PEAK_WINDOW_S = (
+    10.0  # a peak is an average over this long: queues within TTFT targets even out what is shorter
+)
+SPLIT_HORIZON_S = 15.0  # a flip and its drain are through by then
+SPLIT_QUANTILE = 0.8
+FLIP_DWELL_S = 15.0  # a flip's own cost is seconds; noise that is followed faster than this gains nothing
+FLIP_STRAIN = 0.85  # engines needed over engines there, below which no split needs to change
+FLIP_GAIN = 0.08  # and by how much a flip must relieve the worse side
+BACKLOG_S = 5.0  # prompts that wait should be gone by then; TTFT targets are of this order
+BACKLOG_ENGINES = 2.0  # an emergency: so many engines are called for by what waits alone
+RELIEF_S = 60.0  # new engines work off what waits within this time of their start
+RELIEF_MAX = 0.5  # of the load: a backlog is finite, engines for it are not to outlive it
+LEARN_S = 300.0  # of history, before which nothing is given away: the load may be just beginning

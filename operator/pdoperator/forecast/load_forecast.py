@@ -129,6 +129,23 @@ class LoadForecast:
             forecast._stepped(math.nan if value is None else value) if end > forecast.fine.end else forecast
         )
 
+    @property
+    def span_s(self) -> float:
+        """How long the recent history is."""
+        return self.fine.size * self.interval_s
+
+    def recent(self, over_s: float) -> float:
+        """The mean of what is known of the last `over_s`; of a longer time where nothing of that is known.
+
+        Raises NoLoadSeenError before the first known reading.
+        """
+        steps = max(1, round(over_s / self.interval_s))
+        while math.isnan(mean := self.fine.mean(self.fine.end - steps, self.fine.end)):
+            if steps > self.fine.size:
+                raise NoLoadSeenError
+            steps *= 2
+        return mean
+
     def peak(self, horizon_s: float, quantile: float, window_s: float) -> Peak:
         """The load that no average over `window_s` exceeds between now and now + `horizon_s`, at `quantile`.
 

@@ -19,14 +19,16 @@ from pdoperator.planning.dry_run import begun, scored
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.registry import strategy_of
-from pdoperator.planning.strategies.strategy import Context, Proposal
+from pdoperator.planning.strategies.strategy import Context, Proposal, Strategy
 
 # Each sees what the one before left. Bounds hold for what the windows remember, and in the end once more.
 CONSTRAINTS: tuple[Constraint, ...] = (bounds, behavior, fresh_readings, paused, settled)
 
 
-def decide(settings: PlanSettings, observation: Observation, history: History) -> tuple[Decision, History]:
-    """The target for now, and the history to hand in next time.
+def decide(
+    settings: PlanSettings, observation: Observation, history: History, strategy: Strategy | None = None
+) -> tuple[Decision, History]:
+    """The target for now, and the history to hand in next time. `strategy` takes the place of the spec's in replays.
 
     `history.target` is the target in force; None on the very first decision, which starts from the spec's replicas. It
     stays as it is in a dry run. A forecast may take tenths of a second of CPU: call this in a thread.
@@ -37,7 +39,7 @@ def decide(settings: PlanSettings, observation: Observation, history: History) -
     run = _dry_run(settings, observation, history, in_force)
     current = in_force if run is None else run.target
     context = Context(settings, observation, history, current)
-    proposal = strategy_of(settings)(context)
+    proposal = (strategy or strategy_of(settings))(context)
     draft = Draft.of(proposal)
     for constraint in CONSTRAINTS:
         draft = constraint(context, draft)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pdoperator.api import autoscaling
+from pdoperator.planning.adaptive.remembered import restore
+from pdoperator.planning.adaptive.strategy import adaptive
+from pdoperator.planning.adaptive.tuning import Tuning
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.dopd import dopd
 from pdoperator.planning.strategies.external import external
@@ -14,6 +17,7 @@ from pdoperator.planning.strategies.static import disabled, static
 from pdoperator.planning.strategies.strategy import Restore, Strategy
 
 STRATEGIES: Mapping[autoscaling.Strategy, Strategy] = {
+    autoscaling.Strategy.ADAPTIVE: adaptive(Tuning()),
     autoscaling.Strategy.DOPD: dopd,
     autoscaling.Strategy.MM1: mm1_strategy,
     autoscaling.Strategy.REACTIVE: reactive,
@@ -22,7 +26,7 @@ STRATEGIES: Mapping[autoscaling.Strategy, Strategy] = {
 }
 
 # Of strategies whose state survives a restart.
-RESTORES: Mapping[autoscaling.Strategy, Restore] = {}
+RESTORES: Mapping[autoscaling.Strategy, Restore] = {autoscaling.Strategy.ADAPTIVE: restore}
 
 
 def strategy_of(settings: PlanSettings) -> Strategy:

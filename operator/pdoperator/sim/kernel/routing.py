@@ -115,7 +115,7 @@ def choose(state: State, params: Params, r: int) -> tuple[int, bool]:
     if params.local != LOCAL_EAGER and remote_s + params.latency_s <= LAZY_SHARE * params.ttft_s:
         return p, False
     d, local_s = pick_local(state, params, r)
-    if d == NONE or local_s >= remote_s:
+    if d == NONE or local_s >= remote_s or local_s + params.latency_s > params.ttft_s:
         return p, False
     return _taken(state, d), True
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pdoperator.api import defaults
 from pdoperator.api.autoscaling import Strategy
 from pdoperator.api.values import PerRole
+from pdoperator.planning.adaptive import strategy as strategies
+from pdoperator.planning.adaptive.tuning import Tuning
 from pdoperator.sim.policies.arrow import Arrow
 from pdoperator.sim.policies.dopd_release import DopdRelease
 from pdoperator.sim.policies.dyn_load import DynLoad
@@ -32,6 +35,8 @@ TOKENSCALE_S = 5.0
 NARWHAL_S = 5.0
 HPA_S = 15.0  # HPA's sync period, KEDA's polling interval in vLLM's production stack
 PLAN_S = 15.0  # the operator's own interval
+SPLIT_S = 5.0  # the split clock of Adaptive
+ADAPTIVE_DOWN_S = 120.0  # what takes a start-up to get back is not given away sooner
 WVA_S = 15.0  # GLOBAL_OPT_INTERVAL
 LAZY = RouterOptions(local_prefill=LocalPrefill.LAZY)
 
@@ -225,6 +230,43 @@ def dopd(at: Setting, interval: float = PLAN_S) -> PolicyBase:
     return _planned(at, Strategy.DOPD, interval)
 
 
+def adaptive(
+    at: Setting,
+    quantile: float = defaults.FLEET_QUANTILE,
+    interval: float = SPLIT_S,
+    down: float = ADAPTIVE_DOWN_S,
+    no_forecast: bool = False,
+    point: bool = False,
+    one_tick: bool = False,
+    no_flips: bool = False,
+    no_overflow: bool = False,
+    no_emergency: bool = False,
+) -> PolicyBase:
+    """The cluster's strategy Adaptive. `down`: the scale-down window; `point` sizes for the median; the rest ablate."""
+    tuning = Tuning(
+        quantile=0.5 if point else quantile,
+        forecast=not no_forecast,
+        lead_time=not one_tick,
+        flips=not no_flips,
+        emergency=not no_emergency,
+    )
+    settings = settings_of(
+        at.scenario, Strategy.ADAPTIVE, percentile=at.percentile, interval_s=interval, shared_pool=True
+    )
+    rules = settings.behavior
+    settings = replace(settings, behavior=replace(rules, down=replace(rules.down, window_s=down)))
+    return Planned(
+        at.name,
+        interval,
+        at.first,
+        shared_pool=True,
+        router=RouterOptions() if no_overflow else LAZY,
+        settings=settings,
+        history=no_history(settings),
+        strategy=strategies.adaptive(tuning),
+    )
+
+
 def _planned(at: Setting, strategy: Strategy, interval_s: float) -> PolicyBase:
     settings = settings_of(
         at.scenario, strategy, percentile=at.percentile, interval_s=interval_s, shared_pool=True
@@ -281,6 +323,7 @@ BUILDERS: dict[str, Callable[..., PolicyBase]] = {
     "reactive": reactive,
     "mm1": mm1,
     "dopd": dopd,
+    "adaptive": adaptive,
     "clairvoyant": clairvoyant,
     "clairvoyant-aggregated": clairvoyant_aggregated,
     "foresight": foresight,

@@ -12,6 +12,7 @@ from pdoperator.planning.decide import decide
 from pdoperator.planning.decision import History
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.settings import PlanSettings, plan_settings
+from pdoperator.planning.strategies import strategy as planning
 from pdoperator.sim.policies.policy import ForecastPoint, PolicyBase
 from pdoperator.sim.scenario import Scenario
 
@@ -22,10 +23,11 @@ class Planned(PolicyBase):
 
     settings: PlanSettings
     history: History
+    strategy: planning.Strategy | None = None  # in place of the one that the settings name
 
     def choose(self, seen: Observation) -> PerRole[int]:
         """The decision's target."""
-        decision, self.history = decide(self.settings, seen, self.history)
+        decision, self.history = decide(self.settings, seen, self.history, self.strategy)
         if decision.forecast is not None:
             ahead = decision.forecast
             self.forecasts.append(ForecastPoint(seen.at_s + ahead.horizon_s, ahead.demand.rate_rps))

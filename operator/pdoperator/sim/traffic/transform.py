@@ -9,21 +9,22 @@ import numpy as np
 
 from pdoperator.sim.traffic.trace import Seconds, Trace
 
-# A copied request comes up to half of it earlier or later than the one it copies.
-JITTER_S = 1.0
+# A copied request comes up to half of it earlier or later than the one it copies: users are independent of each other
+# in all that is faster, and share what is slower, such as the time of day.
+SPREAD_S = 600.0
 # A copied request has the lengths of one of this many neighbours of the one it copies.
 NEIGHBOURS = 50
 
 
-def scaled(trace: Trace, factor: float, seed: int) -> Trace:
+def scaled(trace: Trace, factor: float, seed: int, spread_s: float = SPREAD_S) -> Trace:
     """The same traffic of `factor` times as many users, over the same time. Raises ValueError unless it is positive.
 
     Above 1 whole copies and a thinned one are laid over the trace, below 1 it is thinned; the number of requests is
-    exact to one. A copied request is moved by up to half a second and takes input, output and cached tokens together
-    from a near one. Kept: how the rate and the lengths move relative to their means at every scale above a second
-    (bursts become `factor` times as high, as of users that act on the same cause), and the joint distribution of
-    lengths. Not kept: burstiness below a second, which copies fill and thinning makes more like Poisson's, and the
-    smoothing that many independent sources would bring.
+    exact to one. A copied request is moved by up to half of `spread_s` and takes input, output and cached tokens
+    together from a near one. Kept: how rate and lengths move relative to their means over times longer than that, and
+    the joint distribution of lengths. Over shorter times the copies are independent, so counts keep their index of
+    dispersion and are relatively smoother, as of more users. With `spread_s` near 0 all users act on the same cause,
+    and bursts grow `factor` times as high: the two ends between which real growth lies.
     """
     if not (math.isfinite(factor) and factor > 0):
         raise ValueError(f"a trace is scaled by a positive factor, got {factor}")
@@ -39,7 +40,7 @@ def scaled(trace: Trace, factor: float, seed: int) -> Trace:
         raise ValueError(
             f"nothing is left of the {len(trace)} requests of {trace.name} at a factor of {factor:g}"
         )
-    copied_s = trace.arrival_s[copied] + rng.uniform(-JITTER_S / 2, JITTER_S / 2, len(copied))
+    copied_s = trace.arrival_s[copied] + rng.uniform(-spread_s / 2, spread_s / 2, len(copied))
     arrival_s = np.concatenate([trace.arrival_s[kept], _reflected(copied_s, trace.span_s)])
     near = copied + rng.integers(-(NEIGHBOURS // 2), NEIGHBOURS // 2 + 1, len(copied))
     order = np.argsort(arrival_s, kind="stable")

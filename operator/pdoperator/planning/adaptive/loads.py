@@ -1,0 +1,120 @@
+"""Demand as work: how many engines it keeps busy, and what one engine can be kept busy with within its targets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdoperator.api import defaults
+from pdoperator.capacity.profile import Profile
+from pdoperator.forecast.demand import Demand
+
+# Middles of 20 equal parts of a normal distribution.
+_NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 20) for i in range(20)])
+BISECTIONS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Latency targets in seconds, and the share of requests that may miss them."""
+
+    ttft_s: float
+    tpot_s: float
+    misses: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one request costs: engine-seconds of prefill beside the passes, of decode steps beside their constant."""
+
+    prefill_s: float
+    decode_s: float
+
+
+def work_of(demand: Demand, profile: Profile) -> Work:
+    """Mean work of a request, the spread of both lengths included.
+
+    Prefill: E[b L + c L^2] with E[L^2] = mean^2 (1 + cv^2) (the variance correction of DOPD's ratio, exact for a
+    quadratic latency). Decode: sum over the output's tokens of itl.b + itl.c context.
+    """
+    isl, osl = demand.isl_tokens, max(1.0, demand.osl_tokens)
+    fresh = 1 - demand.prefix_hit
+    isl_square, osl_square = isl**2 * (1 + demand.isl_cv**2), osl**2 * (1 + demand.osl_cv**2)
+    prefill_s = fresh * (profile.ttft.b * isl + profile.ttft.c * isl_square)
+    decode_s = profile.itl.b * osl + profile.itl.c * (isl * osl + osl_square / 2)
+    return Work(prefill_s, decode_s)
+
+
+def prefill_share(profile: Profile) -> float:
+    """The share of a prefill engine's time that is work when its passes are full; the rest is their constant."""
+    full_s = profile.ttft.b * profile.batched_tokens
+    return full_s / (full_s + profile.pass_s)
+
+
+def decode_batch(demand: Demand, profile: Profile, work: Work, tpot_s: float) -> float:
+    """Sequences that one decode engine holds within the TPOT target, the KV cache and its batch limit."""
+    osl = max(1.0, demand.osl_tokens)
+    slope_s = work.decode_s / osl
+    context = demand.isl_tokens + osl / 2 * (1 + demand.osl_cv**2)
+    by_target = (tpot_s - profile.itl.a) / slope_s if slope_s else math.inf
+    by_memory = defaults.KV_USE_MAX * profile.kv_tokens / context
+    return max(1.0, min(by_target, by_memory, profile.max_batch))
+
+
+def decode_share(demand: Demand, profile: Profile, work: Work, batch: float) -> float:
+    """The share of a decode engine's time that is work when it holds `batch` sequences.
+
+    A step of B sequences takes a + s B seconds, of which s B is work.
+    """
+    work_s = work.decode_s / max(1.0, demand.osl_tokens) * batch
+    return work_s / (profile.itl.a + work_s)
+
+
+def prefill_engines(load: float, demand: Demand, profile: Profile, work: Work, targets: Targets) -> float:
+    """Engines, not rounded, in front of which no more prompts than `targets.misses` wait longer than they may.
+
+    The wait in a queue with c servers under `load` is more than t with a probability of about
+    C exp(-2 (c - load) t / (S (1 + cv^2))), S the service (Kingman; Poisson arrivals), where
+    C = rho^(sqrt(2 (c + 1)) - 1) (Sakasegawa 1977). Each length leaves another t; those that cannot meet their target
+    even alone do not count.
+    """
+    service_s = work.prefill_s + profile.pass_s
+    slack_s = _slacks_s(demand, profile, targets.ttft_s)
+    if load <= 0 or not len(slack_s):
+        return load
+    decay = 2 * slack_s / (service_s * (1 + demand.isl_cv**2))
+
+    def missing(engines: float) -> float:
+        waits = (load / engines) ** (math.sqrt(2 * (engines + 1)) - 1)
+        return float(waits * np.exp(-(engines - load) * decay).mean())
+
+    low, high = load, 4 * load + 4
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if missing(middle) <= targets.misses else (middle, high)
+    return high
+
+
+def decode_engines(load: float, demand: Demand, batch: float, misses: float) -> float:
+    """Engines, not rounded, that hold what decodes with a probability of 1 - `misses` when `load` are full on average.
+
+    The KV in use is a sum over Poisson many sequences of random length, so its standard deviation is
+    sqrt(load (1 + cv^2) / batch) engines; and no engine can be filled to its last sequence, whose size is on average
+    (1 + cv^2) / batch of it.
+    """
+    spread = min((1 + demand.isl_cv**2) / batch, defaults.SEQUENCE_SHARE_MAX)
+    return (load + NormalDist().inv_cdf(1 - misses) * math.sqrt(load * spread)) / (1 - spread)
+
+
+def _slacks_s(demand: Demand, profile: Profile, ttft_s: float) -> NDArray[np.float64]:
+    """What prompts of lognormal length may wait, for those quantiles of length that can meet the target at all."""
+    sigma = math.sqrt(math.log1p(demand.isl_cv**2))
+    isl = demand.isl_tokens * np.exp(sigma * _NORMAL - sigma**2 / 2)
+    alone_s = profile.ttft.a + (1 - demand.prefix_hit) * (profile.ttft.b * isl + profile.ttft.c * isl**2)
+    slack_s = ttft_s - alone_s
+    attainable: NDArray[np.float64] = slack_s[slack_s > 0]
+    return attainable

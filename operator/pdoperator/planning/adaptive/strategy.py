@@ -1,0 +1,166 @@
+"""Strategy Adaptive: the fleet at the start-up's horizon, the split over the next seconds, and what has piled up.
+
+The fleet has to hold the peak of both loads together over the time that a new engine takes to serve, at a quantile;
+the split divides the engines by what each role needs in the next seconds. In a shared pool a flip takes seconds, so
+the fleet needs the peak of the sum, not the sum of the peaks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from pdoperator.api import defaults
+from pdoperator.api.reasons import Reason
+from pdoperator.api.values import Missing, PerRole
+from pdoperator.forecast.demand import Demand
+from pdoperator.forecast.forecasted import Forecasted
+from pdoperator.forecast.load_forecast import LoadForecast, Peak
+from pdoperator.planning.adaptive.needs import Sizer
+from pdoperator.planning.adaptive.pressure import Pressure, pressure
+from pdoperator.planning.adaptive.split import split
+from pdoperator.planning.adaptive.state import AdaptiveState
+from pdoperator.planning.adaptive.tuning import Tuning
+from pdoperator.planning.demand import fresh_demand
+from pdoperator.planning.horizon import lead_time_s
+from pdoperator.planning.strategies.known_demand import held
+from pdoperator.planning.strategies.strategy import Context, Proposal, Strategy
+from pdoperator.planning.telling import needs
+
+
+def adaptive(tuning: Tuning) -> Strategy:
+    """The strategy with these constants and switches."""
+
+    def strategy(context: Context) -> Proposal:
+        settings, at_s = context.settings, context.observation.at_s
+        demand, state = fresh_demand(context.observation), _state(context)
+        if isinstance(demand, Missing):
+            hold = held(context, Reason.HOLD_METRICS_MISSING, f"held: {demand.why}")
+            return replace(hold, state=state.with_load(at_s, None))
+        if demand.x is not None:
+            state = state.with_shape(demand.x, settings.interval_s)
+        if state.shape is None:
+            return replace(held(context, Reason.IDLE, "held: no request has come yet"), state=state)
+        sizer = Sizer.of(state.shape, settings)
+        state = state.with_load(at_s, _busy(demand.x, sizer, context))
+        return _Plan(context, tuning, state, sizer).proposal()
+
+    return strategy
+
+
+def _state(context: Context) -> AdaptiveState:
+    state, interval_s = context.history.state, context.settings.interval_s
+    known = isinstance(state, AdaptiveState) and state.total.interval_s == interval_s
+    return state if known and isinstance(state, AdaptiveState) else AdaptiveState.empty(interval_s)
+
+
+def _busy(demand: Demand | None, sizer: Sizer, context: Context) -> PerRole[float]:
+    """Prompts count as long as they are, outputs as long as they have been of late."""
+    if demand is None:
+        return PerRole(0.0, 0.0)
+    arrived = Sizer.of(demand, context.settings).per_request.prefill
+    return PerRole(demand.rate_rps * arrived, demand.rate_rps * sizer.per_request.decode)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """One decision in the making."""
+
+    context: Context
+    tuning: Tuning
+    state: AdaptiveState
+    sizer: Sizer
+
+    def proposal(self) -> Proposal:
+        """Fleet and split, and why."""
+        current = self.context.current
+        ahead = self._ahead()
+        pressed = pressure(self.context.observation, self.sizer) if self.tuning.emergency else Pressure()
+        soon = PerRole.of(lambda role: self._soon(self.state.roles[role]))
+        engines = self._fleet(max(ahead.value, soon.prefill + soon.decode), soon, pressed)
+        if self.state.total.span_s < defaults.LEARN_S:  # too young to give anything away
+            engines = max(engines, current.prefill + current.decode)
+        wanted, state = self._split(engines, soon, pressed)
+        without = self._fleet(self._now(self.state.total), soon, pressed)
+        prefill = min(without - 1, max(1, round(without * wanted.prefill / engines)))
+        return Proposal(
+            wanted=wanted,
+            reason=Reason.EMERGENCY if pressed.prefill > defaults.BACKLOG_ENGINES else Reason.FORECAST,
+            why=needs(self._load(ahead), wanted, current),
+            forecast=self._forecasted(ahead),
+            evidence=self._evidence(soon, pressed),
+            without_forecast=PerRole(prefill, without - prefill),
+            state=state,
+        )
+
+    def _horizon_s(self) -> float:
+        settings = self.context.settings
+        if settings.horizon_s is not None:
+            return settings.horizon_s
+        return (
+            lead_time_s(settings, self.context.observation) if self.tuning.lead_time else settings.interval_s
+        )
+
+    def _ahead(self) -> Peak:
+        """The peak of the total load until an engine asked for now would serve."""
+        if not self.tuning.forecast:
+            now = self._now(self.state.total)
+            return Peak(now, now, "LastValue", 0.0, trusted=True)
+        return self.state.total.peak(self._horizon_s(), self.tuning.quantile, defaults.PEAK_WINDOW_S)
+
+    def _soon(self, load: LoadForecast) -> float:
+        """The load over the next seconds, which flips can still follow."""
+        if not self.tuning.forecast:
+            return self._now(load)
+        return load.peak(defaults.SPLIT_HORIZON_S, defaults.SPLIT_QUANTILE, defaults.PEAK_WINDOW_S).value
+
+    def _now(self, load: LoadForecast) -> float:
+        """Its mean over the last minute."""
+        return load.recent(defaults.SHAPE_S)
+
+    def _fleet(self, busy: float, soon: PerRole[float], pressed: Pressure) -> int:
+        """Engines for so many busy ones, of which as large a part prefills as soon, and for what has piled up."""
+        both = soon.prefill + soon.decode
+        prefill = busy * soon.prefill / both if both > 0 else 0.0
+        needed = self.sizer.engines(PerRole(prefill, busy - prefill))
+        relief = min(pressed.waiting_s / defaults.RELIEF_S, defaults.RELIEF_MAX * busy)
+        engines = needed.prefill + max(needed.decode, pressed.decoding) + relief
+        least = self.context.settings.least
+        return max(math.ceil(engines), least.prefill + least.decode, 2)
+
+    def _split(
+        self, engines: int, soon: PerRole[float], pressed: Pressure
+    ) -> tuple[PerRole[int], AdaptiveState]:
+        """Both roles of so many engines, and when they were last changed."""
+        current, at_s = self.context.current, self.context.observation.at_s
+        before = current.prefill + current.decode
+        for_soon = self.sizer.engines(soon)
+        needed = PerRole(for_soon.prefill + pressed.prefill, max(for_soon.decode, pressed.decoding))
+        may_flip = self.tuning.flips and at_s - self.state.flipped_s >= defaults.FLIP_DWELL_S
+        kept = round(engines * current.prefill / before) if before else 1
+        prefill = split(engines, needed, kept, may_flip=may_flip)
+        state = (
+            replace(self.state, flipped_s=at_s) if prefill != min(max(1, kept), engines - 1) else self.state
+        )
+        return PerRole(prefill, engines - prefill), state
+
+    def _load(self, ahead: Peak) -> str:
+        horizon_s, rate = self._horizon_s(), self._rate(ahead.point)
+        return f"forecast {rate:.1f} req/s in {horizon_s:.0f} s, at most {ahead.value:.1f} engines busy,"
+
+    def _rate(self, busy: float) -> float:
+        """Requests per second that keep so many engines busy."""
+        return busy / (self.sizer.per_request.prefill + self.sizer.per_request.decode)
+
+    def _forecasted(self, ahead: Peak) -> Forecasted:
+        demand = replace(self.sizer.shape, rate_rps=self._rate(ahead.point))
+        return Forecasted(demand, ahead.model, self._horizon_s(), ahead.note, ahead.skill, ahead.trusted)
+
+    def _evidence(self, soon: PerRole[float], pressed: Pressure) -> tuple[str, ...]:
+        needed = self.sizer.engines(soon)
+        return (
+            f"in {defaults.SPLIT_HORIZON_S:.0f} s prefill keeps {soon.prefill:.1f} engines busy and needs "
+            f"{needed.prefill:.1f}, decode {soon.decode:.1f} and {needed.decode:.1f}",
+            f"prompts that wait are {pressed.waiting_s:.1f} engine-seconds",
+            f"what decodes fills {pressed.decoding:.1f} engines",
+        )

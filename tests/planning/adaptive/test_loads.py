@@ -1,0 +1,104 @@
+"""What requests cost and how many engines that takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdoperator.capacity.builtin import BUILTIN
+from pdoperator.capacity.profile import Profile
+from pdoperator.forecast.demand import Demand
+from pdoperator.planning.adaptive import loads
+from pdoperator.planning.adaptive.loads import Targets, work_of
+
+PROFILE: Profile = BUILTIN["h100-llama-3.3-70b-fp8-tp4"]
+CHAT = Demand(10.0, 1200.0, 200.0, isl_cv=0.96, osl_cv=1.1)
+TARGETS = Targets(2.0, 0.08, 0.01)
+
+
+def test_work_of_prompts_is_that_of_their_mean_only_when_all_are_alike() -> None:
+    alike, spread = (work_of(replace(CHAT, isl_cv=cv), PROFILE).prefill_s for cv in (0.0, 1.0))
+    assert alike == pytest.approx(PROFILE.ttft.b * 1200 + PROFILE.ttft.c * 1200**2)
+    assert spread - alike == pytest.approx(PROFILE.ttft.c * 1200**2)
+
+
+def test_work_of_an_answer_is_the_sum_over_its_tokens_of_what_a_sequence_adds_to_a_step() -> None:
+    osl, isl = 300, 1000
+    tokens = sum(PROFILE.itl.b + PROFILE.itl.c * (isl + i) for i in range(osl))
+    work = work_of(Demand(1.0, isl, osl, osl_cv=0.0), PROFILE).decode_s
+    assert work == pytest.approx(tokens, rel=1e-3)
+
+
+def test_what_a_prefix_cache_holds_costs_no_prefill() -> None:
+    half = work_of(replace(CHAT, prefix_hit=0.5), PROFILE)
+    assert half.prefill_s == pytest.approx(work_of(CHAT, PROFILE).prefill_s / 2)
+    assert half.decode_s == work_of(CHAT, PROFILE).decode_s
+
+
+def test_a_decode_engine_holds_what_its_tpot_target_allows() -> None:
+    work = work_of(CHAT, PROFILE)
+    batch = loads.decode_batch(CHAT, PROFILE, work, 0.03)
+    slope_s = work.decode_s / CHAT.osl_tokens
+    assert PROFILE.itl.a + slope_s * batch == pytest.approx(0.03)
+
+
+def test_a_decode_engine_holds_no_more_than_its_kv_cache() -> None:
+    long = replace(CHAT, isl_tokens=50_000.0)
+    batch = loads.decode_batch(long, PROFILE, work_of(long, PROFILE), 10.0)
+    assert batch * long.isl_tokens < PROFILE.kv_tokens
+
+
+def test_at_its_batch_the_share_of_work_is_what_the_target_leaves_beside_the_pass() -> None:
+    work = work_of(CHAT, PROFILE)
+    batch = loads.decode_batch(CHAT, PROFILE, work, 0.03)
+    assert loads.decode_share(CHAT, PROFILE, work, batch) == pytest.approx(1 - PROFILE.itl.a / 0.03)
+
+
+@given(
+    load=st.floats(0.01, 200),
+    more=st.floats(1.0, 3.0),
+    isl=st.floats(10, 30_000),
+    cv=st.floats(0, 3),
+    misses=st.floats(0.001, 0.5),
+)
+def test_prefill_engines_exceed_their_load_and_never_fall_with_it(
+    load: float, more: float, isl: float, cv: float, misses: float
+) -> None:
+    demand = replace(CHAT, isl_tokens=isl, isl_cv=cv)
+    targets = replace(TARGETS, misses=misses)
+    work = work_of(demand, PROFILE)
+    engines = loads.prefill_engines(load, demand, PROFILE, work, targets)
+    assert load <= engines < math.inf
+    assert loads.prefill_engines(load * more, demand, PROFILE, work, targets) >= engines * (1 - 1e-2)
+
+
+def test_fewer_misses_and_longer_prompts_need_more_headroom() -> None:
+    def headroom(isl: float, misses: float) -> float:
+        demand = replace(CHAT, isl_tokens=isl)
+        work = work_of(demand, PROFILE)
+        return loads.prefill_engines(8.0, demand, PROFILE, work, replace(TARGETS, misses=misses)) - 8.0
+
+    assert headroom(1200, 0.1) < headroom(1200, 0.01) < headroom(12_000, 0.01)
+
+
+def test_prompts_that_miss_their_target_even_alone_call_for_no_engines() -> None:
+    hopeless = replace(CHAT, isl_tokens=200_000.0, isl_cv=0.1)
+    work = work_of(hopeless, PROFILE)
+    assert loads.prefill_engines(3.0, hopeless, PROFILE, work, TARGETS) == 3.0
+
+
+@pytest.mark.parametrize(("batch", "most"), [(300.0, 0.6), (16.0, 4.0)])
+def test_few_large_sequences_need_more_room_than_many_small_ones(batch: float, most: float) -> None:
+    room = loads.decode_engines(5.0, CHAT, batch, 0.01) - 5.0
+    assert 0 < room < most
+
+
+@given(load=st.floats(0, 100), more=st.floats(0, 50), batch=st.floats(1, 500), cv=st.floats(0, 5))
+def test_decode_engines_never_fall_with_their_load(load: float, more: float, batch: float, cv: float) -> None:
+    demand = replace(CHAT, isl_cv=cv)
+    engines = loads.decode_engines(load, demand, batch, 0.01)
+    assert load <= engines <= loads.decode_engines(load + more, demand, batch, 0.01)

@@ -1,0 +1,147 @@
+"""Adaptive over ticks: readings in, sizes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pdoperator.api import defaults
+from pdoperator.api.reasons import Reason
+from pdoperator.api.values import Missing, PerRole
+from pdoperator.capacity.builtin import BUILTIN
+from pdoperator.forecast.demand import Demand, Sample
+from pdoperator.planning.adaptive.remembered import restore
+from pdoperator.planning.adaptive.state import AdaptiveState
+from pdoperator.planning.adaptive.strategy import adaptive
+from pdoperator.planning.adaptive.tuning import Tuning
+from pdoperator.planning.decide import decide
+from pdoperator.planning.decision import History
+from pdoperator.planning.observation import EngineView
+from pdoperator.planning.settings import PlanSettings
+from pdoperator.planning.strategies.strategy import Context, Proposal
+from planning import fleet
+
+INTERVAL_S = 5.0
+CHAT = Demand(60.0, 1200.0, 200.0)
+
+
+def service() -> PlanSettings:
+    """One service with Llama 70B engines and a scale-down window of two minutes."""
+    settings = fleet.settings(
+        autoscaling={
+            "strategy": "Adaptive",
+            "interval": "5s",
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 120}},
+        },
+        prefill={"maxReplicas": 64},
+        decode={"maxReplicas": 64},
+        slo={"ttft": {"target": "2s", "percentile": 99}, "tpot": {"target": "80ms", "percentile": 99}},
+    )
+    return replace(settings, profile=BUILTIN["h100-llama-3.3-70b-fp8-tp4"], startup_s=120.0)
+
+
+def run(
+    settings: PlanSettings,
+    demand: Callable[[float], Demand | Missing | None],
+    ticks: int,
+    first: PerRole[int],
+    engines: Callable[[PerRole[int]], tuple[EngineView, ...]] = lambda target: fleet.fleet(
+        target.prefill, target.decode
+    ),
+) -> list[PerRole[int]]:
+    """Targets by tick of a service whose engines are there at once."""
+    history = replace(fleet.no_history(), target=first)
+    targets = []
+    for tick in range(1, ticks + 1):
+        at_s = tick * INTERVAL_S
+        seen = fleet.observation(demand(at_s), at_s, engines(history.target or first))
+        _, history = decide(settings, seen, history)
+        assert history.target is not None
+        targets.append(history.target)
+    return targets
+
+
+def once(state: AdaptiveState, engines: tuple[EngineView, ...], current: PerRole[int]) -> Proposal:
+    """One tick of the strategy alone, on a history of a steady load."""
+    at_s = 2000 * INTERVAL_S
+    history = History(fleet.no_history().demand, current, state=state)
+    seen = fleet.observation(CHAT, at_s, engines)
+    return adaptive(Tuning())(Context(service(), seen, history, current))
+
+
+def steady() -> AdaptiveState:
+    """What it remembers after hours of the same load."""
+    samples = [Sample(tick * INTERVAL_S, CHAT) for tick in range(1, 2000)]
+    return restore(service(), {}, samples)
+
+
+def test_a_steady_load_gets_a_steady_fleet_with_little_to_spare() -> None:
+    targets = run(service(), lambda _: CHAT, 400, PerRole(5, 4))
+    assert len(set(targets[150:])) == 1
+    busy = 60 * (1200 * 4.88e-5 + 200 * 1.9e-4)
+    assert busy < targets[-1].prefill + targets[-1].decode < 2 * busy
+
+
+def test_more_load_never_ends_in_a_smaller_fleet() -> None:
+    def size(rate_rps: float) -> int:
+        last = run(service(), lambda _: replace(CHAT, rate_rps=rate_rps), 200, PerRole(5, 4))[-1]
+        return last.prefill + last.decode
+
+    sizes = [size(rate_rps) for rate_rps in (20.0, 60.0, 120.0, 240.0)]
+    assert sizes == sorted(sizes)
+
+
+def test_the_split_follows_a_turn_of_the_load_within_two_intervals() -> None:
+    decode_heavy, prefill_heavy = Demand(40.0, 400.0, 600.0), Demand(60.0, 2500.0, 20.0)
+    turn_s = 200 * INTERVAL_S
+    targets = run(service(), lambda t: decode_heavy if t <= turn_s else prefill_heavy, 203, PerRole(2, 6))
+    before, after = targets[198], targets[202]
+    assert before.decode > before.prefill
+    assert after.prefill > before.prefill
+
+
+def test_unknown_demand_holds_the_fleet_and_is_never_taken_for_none() -> None:
+    targets = run(service(), lambda t: CHAT if t <= 500 else Missing("metrics are away"), 160, PerRole(5, 4))
+    assert set(targets[100:]) == {targets[99]}
+
+
+def test_a_young_history_gives_nothing_away() -> None:
+    ticks = int(defaults.LEARN_S / INTERVAL_S) - 1
+    targets = run(service(), lambda _: replace(CHAT, rate_rps=1.0), ticks, PerRole(8, 6))
+    assert all(target.prefill + target.decode >= 14 for target in targets)
+
+
+def test_prompts_that_wait_call_for_prefill_engines() -> None:
+    calm = once(steady(), fleet.fleet(5, 4), PerRole(5, 4))
+    queue = once(steady(), fleet.fleet(5, 4, prefill_waiting=40.0), PerRole(5, 4))
+    assert queue.wanted.prefill > calm.wanted.prefill
+    assert queue.reason is Reason.EMERGENCY
+
+
+def test_prefill_is_not_added_when_decode_holds_the_kv() -> None:
+    full = fleet.fleet(
+        5, 4, prefill_waiting=40.0, prefill_exporting=30.0, decode_kv_use=0.99, decode_running=346.0
+    )
+    proposal = once(steady(), full, PerRole(5, 4))
+    assert proposal.wanted.decode > 4
+    assert proposal.wanted.prefill <= 5
+
+
+def test_it_says_what_it_would_ask_for_without_a_forecast() -> None:
+    proposal = once(steady(), fleet.fleet(5, 4), PerRole(5, 4))
+    assert proposal.without_forecast is not None
+    assert proposal.forecast is not None
+    assert proposal.forecast.horizon_s == 125.0
+    assert any("prefill" in line for line in proposal.evidence)
+
+
+def test_its_state_survives_a_restart() -> None:
+    state = steady()
+    again = restore(service(), state.to_texts(), ())
+    horizon = (125.0, 0.8, 10.0)
+    assert again.shape == state.shape
+    assert abs(again.total.peak(*horizon).value / state.total.peak(*horizon).value - 1) < 0.1
+
+
+def test_texts_that_cannot_be_read_count_as_none() -> None:
+    assert restore(service(), {"shape": "{", "total": "x"}, ()).shape is None
