@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv/.ready
 RUN := PYTHONPATH=operator:e2e .venv/bin/python
+# Tests side by side, for instance WORKERS=4: those on a real API server wait more than they compute.
+WORKERS ?= 0
 export CLUSTER ENGINE
 
 .PHONY: help venv demo demo-clean test e2e lint generate bench cluster cluster-clean lock
@@ -28,8 +30,7 @@ demo-clean: $(VENV) ## remove every trace of the demo, the cache left out
 	@$(RUN) -m demo down
 
 test: $(VENV) ## all tests that need no vLLM, those on a real API server and on the lab included
-	@$(RUN) -m pytest tests
-	@CLUSTER=lab ENGINE=sim $(RUN) -m pytest e2e/scenarios
+	@CLUSTER=lab ENGINE=sim $(RUN) -m pytest --numprocesses=$(WORKERS) --dist=loadgroup tests e2e/scenarios
 
 e2e: $(VENV) ## the scenarios on the best cluster of this machine, with real vLLM where it can run
 	@$(RUN) -m pytest e2e/scenarios -v

@@ -21,7 +21,7 @@ from cluster import versions
 from cluster.locks import locked
 from cluster.paths import cache_root
 from cluster.steps import Steps
-from cluster.toolchain import ToolMissing, find_go, go_environment
+from cluster.toolchain import find_go, run_go
 
 MODULE = Path(__file__).parent / "binaries"
 
@@ -122,21 +122,9 @@ def _build(name: str, steps: Steps) -> Path:
     step = steps.step(f"build {name} from Go modules", component.expected_s)
     with step, tempfile.TemporaryDirectory(dir=folder) as scratch:
         output = Path(scratch) / name
-        command = [
-            str(go),
-            "build",
-            "-trimpath",
-            "-ldflags",
-            _ldflags(),
-            "-o",
-            str(output),
-            component.package,
-        ]
-        result = subprocess.run(
-            command, cwd=MODULE, env=go_environment(go), capture_output=True, text=True, timeout=3600
+        run_go(
+            go, "build", "-trimpath", "-ldflags", _ldflags(), "-o", str(output), component.package, cwd=MODULE
         )
-        if result.returncode != 0:
-            raise ToolMissing(f"cannot build {name}: {result.stderr.strip()[-1500:]}")
         output.rename(folder / name)
     return folder / name
 

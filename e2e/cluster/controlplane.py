@@ -112,6 +112,15 @@ class ControlPlane:
     def ready(self) -> bool:
         return all(self.processes.running(name) for name in self.names) and self.api.ready()
 
+    def node_ready(self, node: str) -> bool:
+        """Whether a node says so of itself; False while the API server does not answer."""
+        try:
+            status = self.api.get(f"/api/v1/nodes/{node}")["status"]
+        except OSError:
+            return False
+        conditions = {one["type"]: one["status"] for one in status.get("conditions", [])}
+        return conditions.get("Ready") == "True"
+
     def down(self) -> None:
         """Stop everything, wait until its ports are free, remove the folder. Does nothing where nothing is."""
         if not self.folder.exists():

@@ -28,6 +28,7 @@ PACKAGES = (
     "python3-venv",
 )
 _MIRROR = "http://deb.debian.org/debian"
+_ATTEMPTS = 3  # debootstrap fetches hundreds of files, each of them once
 _LEFT_OUT = ("./var/cache/*", "./var/lib/apt/lists/*", "./usr/share/doc/*", "./usr/share/man/*", "./dev/*")
 
 
@@ -58,11 +59,15 @@ def _debootstrap(root: Path) -> None:
         str(root),
     ]
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"} | _proxy()
-    result = subprocess.run(
-        [*command, _mirror()], env=environment, capture_output=True, text=True, timeout=1800
-    )
-    if result.returncode != 0:
-        raise ToolMissing(f"debootstrap failed: {(result.stdout + result.stderr).strip()[-800:]}")
+    for _ in range(_ATTEMPTS):
+        result = subprocess.run(
+            [*command, _mirror()], env=environment, capture_output=True, text=True, timeout=1800
+        )
+        if result.returncode == 0:
+            return
+        unmount_below(root)
+        shutil.rmtree(root, ignore_errors=True)
+    raise ToolMissing(f"debootstrap failed: {(result.stdout + result.stderr).strip()[-800:]}")
 
 
 def _tar(root: Path, layer: Path) -> None:

@@ -36,7 +36,7 @@ def cluster_needs(kind: Kind) -> list[Need]:
     """What `up` of this kind will do, with what is at hand already left out."""
     if kind == "kind":
         return [Need("kind's node image and its cluster", disk_gib=3.0, memory_gib=1.2, time_s=120)]
-    programs = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
+    programs = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"]
     needs = []
     if kind == "node":
         programs += ["kubelet", "kube-proxy", "pause"]

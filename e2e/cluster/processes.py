@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,6 +15,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+# Below the kernel's own range for outgoing connections and below Kubernetes' for NodePorts.
+_SERVER_PORTS = range(20000, 30000)
 
 
 class StartFailed(RuntimeError):
@@ -136,15 +141,12 @@ def wait_until(condition: Callable[[], bool], limit_s: float, every_s: float = 0
 
 
 def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
-    """Ports nobody listens on now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((address, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports nobody listens on now, all different, and none that the kernel gives to outgoing connections meanwhile."""
+    drawn = random.sample(_SERVER_PORTS, len(_SERVER_PORTS))
+    chosen = list(itertools.islice((port for port in drawn if port_free(port, address)), count))
+    if len(chosen) < count:
+        raise StartFailed(f"no {count} free ports on {address}")
+    return chosen
 
 
 def port_free(port: int, address: str = "127.0.0.1") -> bool:

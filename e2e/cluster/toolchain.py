@@ -20,6 +20,9 @@ from cluster.paths import cache_root
 from cluster.steps import Steps
 from cluster.versions import Wheel
 
+# One answer of the module proxy that got lost must not end a build of minutes; what was fetched and built is kept.
+_GO_ATTEMPTS = 3
+
 
 class ToolMissing(RuntimeError):
     """A tool is not on this machine and cannot be had in any way that was tried; the text says what to do."""
@@ -72,17 +75,30 @@ def go_environment(go: Path) -> dict[str, str]:
     }
 
 
+def run_go(go: Path, *arguments: str, cwd: Path | None = None, **environment: str) -> None:
+    """Run a go command that may fetch modules, some hundred of them. Raises `ToolMissing` with its last words."""
+    for _ in range(_GO_ATTEMPTS):
+        result = subprocess.run(
+            [str(go), *arguments],
+            cwd=cwd,
+            env=go_environment(go) | environment,
+            capture_output=True,
+            text=True,
+            timeout=3600,
+        )
+        if result.returncode == 0:
+            return
+    raise ToolMissing(
+        f"go {arguments[0]} failed {_GO_ATTEMPTS} times, at last with: {result.stderr.strip()[-1500:]}"
+    )
+
+
 def go_install(package: str, target: Path, steps: Steps, expected_s: float) -> Path:
     """`go install package@version`, the result moved to `target` in one step."""
     go = find_go(steps)
     target.parent.mkdir(parents=True, exist_ok=True)
     with steps.step(f"build {package}", expected_s), tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        command = [str(go), "install", "-trimpath", "-ldflags", "-s -w", package]
-        result = subprocess.run(
-            command, env=go_environment(go) | {"GOBIN": folder}, capture_output=True, text=True, timeout=3600
-        )
-        if result.returncode != 0:
-            raise ToolMissing(f"go install {package} failed: {result.stderr.strip()[-1500:]}")
+        run_go(go, "install", "-trimpath", "-ldflags", "-s -w", package, GOBIN=folder)
         (built,) = Path(folder).iterdir()
         built.rename(target)
     return target

@@ -7,7 +7,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,21 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cluster.choice import KINDS, Cluster, NotPossible, choose, existing, make_cluster
-from cluster.components import components
-from cluster.helm import find_helm
-from cluster.images import build_image
+from cluster.choice import KINDS, NotPossible, choose, existing, make_cluster
 from cluster.preflight import DoesNotFit, ensure_fits
 from cluster.processes import StartFailed
 from cluster.steps import Steps, spoken
 from cluster.toolchain import ToolMissing
 from demo import deploy, machine, report
+from demo.bringup import bring_up, engine_folders
 from demo.compare import Comparison, compare
 from demo.kubectl import Kubectl, KubectlError
 from demo.picture import draw
-from demo.plan import MODEL, NotOffered, Plan, host_paths, make_plan
+from demo.plan import NotOffered, Plan, make_plan, pace, phases
 from demo.reach import Reach
 from demo.timeline import Timeline
-from demo.traffic import Traffic
-from engine.model import ensure_model
-from engine.vllm_cpu import EngineInstallError, ensure_tree
+from demo.traffic import Phase, Traffic
+from engine.vllm_cpu import EngineInstallError
 
 OUTPUT = Path("build/demo")
 REFUSALS = (
@@ -86,29 +83,34 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """The whole of it; the report. Raises one of REFUSALS."""
-        cluster, images, warm = self._bring_up()
-        tools = components(["kubectl"], self.steps)
-        kubectl = Kubectl(tools["kubectl"], cluster.kubeconfig)
-        helm = find_helm(self.steps)
-        with self.steps.step("install the operator with its chart", 10):
-            deploy.install_operator(helm, kubectl, images)
-        body = deploy.sample(self.plan.engine, images)
+        warm = not any(need.disk_gib > 1 for need in self.plan.needs())  # nothing to build or install
+        folders = engine_folders(self.plan, self.steps)
+        stage = bring_up(
+            self.plan, make_cluster(self.plan.choice, self.steps, host_paths=folders), self.steps
+        )
+        cluster, kubectl = stage.cluster, stage.kubectl
+        body = deploy.sample(self.plan.engine, stage.images)
         name: str = body["metadata"]["name"]
         with self.steps.step(
-            "start the service: one prefill and one decode engine", 60 if self.plan.engine == "vllm" else 8
+            "start the service: one prefill and two decode engines", 80 if self.plan.engine == "vllm" else 8
         ):
             deploy.delete_service(kubectl, name)  # an earlier run's, with its Events
             kubectl.run("delete", "events", "--field-selector", f"involvedObject.name={name}")
             deploy.apply_service(kubectl, body)
             deploy.wait_until_serving(kubectl, name, self.plan.start_limit_s)
         with contextlib.closing(Reach(kubectl, direct=cluster.kind != "kind")) as reach:
-            comparison, timeline = asyncio.run(self._use(kubectl, reach, name))
+            comparison = self._compare(reach, name)
+            slower = pace(self.plan.engine, comparison.seconds)
+            if slower > 1:
+                self.steps.say(f"engines are {slower} times slower here than planned: so is the traffic")
+            load = phases(self.plan.engine, slower)
+            timeline = asyncio.run(self._send(load, kubectl, reach, name))
         version = kubectl.json("version")["serverVersion"]["gitVersion"]
         found = report.build(
             cluster={"kind": cluster.kind, "why": cluster.why, "kubernetes_version": version},
             engine=self.plan.engine,
             timeline=timeline,
-            phases=self.plan.phases,
+            phases=load,
             comparison=comparison,
             listed=report.events(kubectl, name),
             steps=self.steps.records,
@@ -121,46 +123,24 @@ class Demo:
         draw(found, OUTPUT / "timeline.png")
         return found
 
-    def _bring_up(self) -> tuple[Cluster, deploy.Images, bool]:
-        """The cluster with its images; True if nothing had to be built or installed."""
-        warm = not any(need.disk_gib > 1 for need in self.plan.needs())
-        paths: Mapping[str, Path] = {}
-        if self.plan.engine == "vllm":
-            with self.steps.step("have vLLM for CPU and its model"):
-                paths = host_paths(ensure_tree(log=self.steps.say), ensure_model(MODEL).parent)
-        cluster = make_cluster(self.plan.choice, self.steps, host_paths=paths)
-        with self.steps.step("bring the cluster up"):
-            cluster.up()
-        references: dict[str, str] = {}
-        for source in self.plan.images:
-            image = build_image(source, self.steps)
-            with self.steps.step(f"load the image {source.name}"):
-                cluster.load_image(image.archive)
-            references[source.name] = image.reference
-        known = deploy.Images()
-        images = deploy.Images(
-            references.get("pd-operator", known.operator), references.get("pd-vllm-cpu", known.engine)
-        )
-        return cluster, images, warm
-
-    async def _use(self, kubectl: Kubectl, reach: Reach, name: str) -> tuple[Comparison, Timeline]:
-        url = reach.router(name)
+    def _compare(self, reach: Reach, name: str) -> Comparison:
+        alone = next(iter(reach.engines(name).values()))
         with self.steps.step("compare answers of prefill/decode with those of one engine"):
-            comparison = await compare(url, next(iter(reach.engines(name).values())), name)
-        traffic = Traffic(url, name)
+            return asyncio.run(compare(reach.router(name), alone, name))
+
+    async def _send(self, load: Sequence[Phase], kubectl: Kubectl, reach: Reach, name: str) -> Timeline:
+        traffic = Traffic(reach.router(name), name)
         timeline = Timeline(kubectl, reach, name, traffic)
-        seconds = sum(phase.seconds for phase in self.plan.phases)
-        with self.steps.step(
-            f"send traffic in {len(self.plan.phases)} phases and watch the ratio follow", seconds
-        ):
+        seconds = sum(phase.seconds for phase in load)
+        with self.steps.step(f"send traffic in {len(load)} phases and watch the ratio follow", seconds):
             watching = asyncio.create_task(timeline.run())
             try:
-                await traffic.run(self.plan.phases)
+                await traffic.run(load)
                 await timeline.sample()
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
-        return comparison, timeline
+        return timeline
 
 
 def look_around(kubectl: Kubectl, name: str) -> list[str]:

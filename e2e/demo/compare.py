@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from dataclasses import dataclass
 
 import aiohttp
@@ -17,15 +18,16 @@ LIMIT = aiohttp.ClientTimeout(total=120)
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many outputs were compared, and how many were equal token by token."""
+    """How many outputs were compared, how many were equal token by token, and how long all of them took."""
 
     compared: int
     equal: int
+    seconds: float
 
 
 async def compare(router_url: str, engine_url: str, model: str, seed: int = 7) -> Comparison:
     """Compare at temperature 0. The engine alone computes with a cache salt, so that no transferred KV is reused."""
-    draw = random.Random(seed)
+    draw, started = random.Random(seed), time.monotonic()
     equal = 0
     async with aiohttp.ClientSession(timeout=LIMIT) as session:
         for length in PROMPT_TOKENS:
@@ -33,7 +35,7 @@ async def compare(router_url: str, engine_url: str, model: str, seed: int = 7) -
             disaggregated = await _tokens(session, router_url, body)
             alone = await _tokens(session, engine_url, body | {"cache_salt": f"alone-{length}"})
             equal += disaggregated == alone and len(alone) == OUTPUT_TOKENS
-    return Comparison(len(PROMPT_TOKENS), equal)
+    return Comparison(len(PROMPT_TOKENS), equal, time.monotonic() - started)
 
 
 async def _tokens(session: aiohttp.ClientSession, url: str, body: dict[str, object]) -> list[int]:

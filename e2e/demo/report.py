@@ -76,7 +76,7 @@ def build(
         "latencies": latencies(answers),
         "kv_tokens_transferred": round(sum(timeline.transferred.values())),
         "outputs": {"compared": comparison.compared, "equal": comparison.equal},
-        "phases": [phase.as_json() for phase in phases],
+        "phases": followed(phases, timeline.traffic.began_s, timeline.as_json()),
         "timeline": timeline.as_json(),
         "events": listed,
         "flips": flips(listed),
@@ -98,24 +98,36 @@ def problems(report: dict[str, Any]) -> list[str]:
         found.append(
             f"only {report['outputs']['equal']} of {report['outputs']['compared']} outputs were equal"
         )
-    found += ratio_problems(report["timeline"], report["phases"])
+    found += ratio_problems(report["phases"])
     return found
 
 
-def ratio_problems(timeline: Sequence[dict[str, Any]], phases: Sequence[dict[str, Any]]) -> list[str]:
-    """Phases at whose end the ready ratio was not on the side that their load calls for."""
-    found, start = [], 0.0
-    for phase in phases:
-        end = start + phase["seconds"]
-        inside = [point for point in timeline if start <= point["t_s"] <= end]
-        wants_prefill = phase["calls_for"] == "prefill"
-        reached = [point for point in inside if (point["prefill"] > point["decode"]) == wants_prefill
-                   and point["prefill"] != point["decode"]]  # fmt: skip
-        if not reached:
-            side = "prefill" if wants_prefill else "decode"
-            found.append(f"phase {phase['name']}: there were never more {side} engines than others")
-        start = end
-    return found
+def ratio_problems(phases: Sequence[dict[str, Any]]) -> list[str]:
+    """Phases in which the ready ratio never was on the side that their load calls for."""
+    return [
+        f"phase {phase['name']}: there were never more {phase['calls_for']} engines than others"
+        for phase in phases
+        if phase["followed_after_s"] is None
+    ]
+
+
+def followed(
+    phases: Sequence[Phase], began_s: Sequence[float], timeline: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The phases as plain data, with the time from their beginning until the ready ratio was on their side."""
+    listed = []
+    for phase, began in zip(phases, began_s, strict=True):
+        inside = (point for point in timeline if began <= point["t_s"] <= began + phase.seconds)
+        first = next((point["t_s"] for point in inside if on_the_side_of(phase, point)), None)
+        after = None if first is None else round(first - began, 1)
+        listed.append(phase.as_json() | {"began_s": round(began, 1), "followed_after_s": after})
+    return listed
+
+
+def on_the_side_of(phase: Phase, point: dict[str, Any]) -> bool:
+    """Whether more ready engines have the role that a phase calls for than the other."""
+    more = point["prefill"] - point["decode"]
+    return bool(more > 0 if phase.calls_for == "prefill" else more < 0)
 
 
 def write(report: dict[str, Any], folder: Path) -> Path:

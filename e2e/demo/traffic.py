@@ -7,7 +7,7 @@ import csv
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 VOCABULARY = range(10, 2000)  # token ids that every model of the demo has
-REQUEST_LIMIT_S = 180.0
+REQUEST_LIMIT_S = 600.0
 TRACES = Path(__file__).with_name("traces")
 INPUT_SCALE, INPUT_BOUNDS = 0.5, (16, 1600)
 OUTPUT_SCALE, OUTPUT_BOUNDS = 0.6, (4, 240)
@@ -113,32 +113,36 @@ class Answer:
 
 @dataclass
 class Traffic:
-    """Requests of all phases against one address."""
+    """Requests of all phases against one address; `began_s` holds when each phase did."""
 
     url: str
     model: str
     seed: int = 0
     answers: list[Answer] = field(default_factory=list)
+    began_s: list[float] = field(default_factory=list)
     started: float = 0.0
 
     def now_s(self) -> float:
         """Seconds since the traffic began."""
         return time.monotonic() - self.started
 
-    async def run(self, phases: Sequence[Phase]) -> None:
-        """All phases one after the other; returns when the last answer is in."""
+    async def run(self, phases: Sequence[Phase], enough: Callable[[Phase], bool] = lambda _: False) -> None:
+        """All phases one after the other, each until its end or `enough`; returns when the last answer is in."""
         self.started = time.monotonic()
         draw = random.Random(self.seed)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
-            began_s = 0.0
             for phase in phases:
+                began_s = self.now_s()
+                self.began_s.append(began_s)
                 for request in phase.requests:
                     await asyncio.sleep(began_s + request.at_s - self.now_s())
+                    if enough(phase):
+                        break
                     prompt = draw.choices(VOCABULARY, k=request.input_tokens)
                     group.create_task(self._ask(session, prompt, request.output_tokens))
-                began_s += phase.seconds
-                await asyncio.sleep(began_s - self.now_s())
+                else:
+                    await asyncio.sleep(began_s + phase.seconds - self.now_s())
 
     async def _ask(self, session: aiohttp.ClientSession, prompt: list[int], output_tokens: int) -> None:
         answer = Answer(self.now_s(), len(prompt))

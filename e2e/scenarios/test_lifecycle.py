@@ -1,140 +1,108 @@
-"""Edits, deletions, and an operator or an API server that goes away."""
+"""Edits, losses, and an operator or an API server that goes away: no request is lost."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections import Counter
 
-from demo import deploy
+import pytest
+
 from demo.kubectl import wait_for
-from demo.traffic import Traffic, steady
-from scenarios.conftest import World
+from pdoperator.api import names
+from scenarios.world import FEW, FORTY, Fleet, World, light_load, long_answers, static
+
+few_and_forty = pytest.mark.parametrize("fleet", [FEW, FORTY], indirect=True, ids=lambda fleet: fleet.name)
 
 
-def traffic_during(world: World, name: str, seconds: float, action: Callable[[], None]) -> Traffic:
-    """Steady traffic for `seconds` in a thread beside `action`, and until both are over.
-
-    The action keeps this thread: what it starts ends with the thread that started it.
-    """
-    traffic = Traffic(world.reach.router(name), "tiny")
-    with ThreadPoolExecutor(1) as beside:
-        running = beside.submit(asyncio.run, traffic.run([steady("steady", seconds, 0.6, (200, 20))]))
-        action()
-        running.result()
-    return traffic
-
-
-def failures(traffic: Traffic) -> list[str]:
-    assert traffic.answers
-    return [answer.error for answer in traffic.answers if answer.error]
-
-
-def static(prefill: int, decode: int) -> dict[str, Any]:
-    """Changes to a spec that fix its size."""
-    return {
-        "prefill": {"replicas": prefill},
-        "decode": {"replicas": decode},
-        "autoscaling": {"strategy": "Static"},
-    }
-
-
-def test_an_edited_size_is_reached_and_victims_drain_first(world: World, name: str) -> None:
-    world.serve(name, **static(1, 2))
-    world.wait_for_sizes(name, 1, 2)
-    world.edit(name, **static(2, 1))
-    world.wait_for_sizes(name, 2, 1)
-
+@few_and_forty
+def test_an_edited_size_is_reached_and_victims_drain_first(world: World, fleet: Fleet) -> None:
     def shrink() -> None:
-        world.edit(name, **static(1, 1))
-        world.wait_for_sizes(name, 1, 1)
+        world.resize(fleet, prefill=+1, decode=-1)
+        # Else the engine that flips may be the one that goes, and its flip is never through.
+        wait_for("RoleFlipped", lambda: "RoleFlipped" in world.reasons(fleet.name), 60 * world.patience)
+        world.resize(fleet, prefill=-1, decode=0)
 
-    traffic = traffic_during(world, name, 12, shrink)
-    assert failures(traffic) == []
-    reasons = {event["reason"] for event in world.events(name)}
-    assert {"RoleFlipped", "EngineDrained"} <= reasons
-
-
-def test_a_new_template_rolls_out_while_the_service_serves(world: World, name: str) -> None:
-    world.serve(name, **static(1, 2))
-    world.wait_for_sizes(name, 1, 2)
-    before = set(world.reach.engines(name))
-
-    def roll() -> None:
-        world.edit(name, engine={"template": {**world.sample(name)["spec"]["engine"]["template"],
-                                              "metadata": {"annotations": {"rolled": "yes"}}}})  # fmt: skip
-        wait_for(
-            "all engines anew", lambda: not before & set(world.reach.engines(name)), 150 * world.patience
-        )
-        world.wait_for_sizes(name, 1, 2)
-
-    assert failures(traffic_during(world, name, 30 * min(world.patience, 4), roll)) == []
+    assert world.failures_during(fleet.name, light_load(12), shrink) == []
+    assert "EngineDrained" in world.reasons(fleet.name)
 
 
-def test_the_router_serves_on_while_the_operator_is_killed_and_comes_back(world: World, name: str) -> None:
-    world.serve(name, **static(1, 1))
-    before = world.kubectl.json("get", "deployment", f"{name}-engine")["metadata"]
+@few_and_forty
+def test_an_operator_killed_in_the_middle_of_a_flip_goes_on_with_it(world: World, fleet: Fleet) -> None:
+    """Answers of the old role keep the flip from being through."""
 
-    def kill() -> None:
-        first = world.operator_pods()
-        namespace = ("-n", deploy.OPERATOR_NAMESPACE)
-        world.kubectl.run("delete", *first, *namespace, "--grace-period=0", "--force", "--wait=false")
+    def flip() -> None:
+        world.until_busy(fleet, decode=fleet.decode)
+        world.edit(fleet.name, **static(fleet.prefill + 1, fleet.decode - 1))
+        flipping = world.until_engines(fleet, names.ANNOTATION_FLIP_STARTED)
+        world.kill_operator()
+        assert flipping == world.engines_with(fleet, names.ANNOTATION_FLIP_STARTED), "killed too late"
+        world.until_operator_is_back()
+        wait_for("the end of the flip", lambda: "RoleFlipped" in world.reasons(fleet.name), 240)
 
-        def replaced() -> bool:
-            return deploy.operator_ready(world.kubectl) and world.operator_pods() != first
+    assert world.failures_during(fleet.name, long_answers(2 * fleet.decode), flip) == []
+    assert world.sizes(fleet.name) == (fleet.prefill + 1, fleet.decode - 1)
 
-        wait_for("another operator", replaced, 90)
 
-    assert failures(traffic_during(world, name, 15, kill)) == []
-    after = world.kubectl.json("get", "deployment", f"{name}-engine")["metadata"]
+@few_and_forty
+def test_an_operator_killed_in_the_middle_of_a_drain_goes_on_with_it(world: World, fleet: Fleet) -> None:
+    def drain() -> None:
+        world.until_busy(fleet, decode=fleet.decode)
+        world.edit(fleet.name, **static(fleet.prefill, fleet.decode - 1))
+        (victim,) = world.until_engines(fleet, names.ANNOTATION_DRAIN_STARTED)
+        world.kill_operator()
+        assert world.engines_with(fleet, names.ANNOTATION_DRAIN_STARTED) == {victim}, "killed too late"
+        world.until_operator_is_back()
+        wait_for("the end of the victim", lambda: victim not in world.roles(fleet.name), 240)
+
+    assert world.failures_during(fleet.name, long_answers(2 * fleet.decode), drain) == []
+    world.wait_for_sizes(fleet.name, fleet.prefill, fleet.decode - 1)
+    assert "EngineDrained" in world.reasons(fleet.name)
+
+
+def test_the_router_serves_on_while_the_operator_is_killed_and_comes_back(world: World, fleet: Fleet) -> None:
+    before = world.kubectl.json("get", "deployment", f"{fleet.name}-engine")["metadata"]
+
+    def replace() -> None:
+        world.kill_operator()
+        world.until_operator_is_back()
+
+    assert world.failures_during(fleet.name, light_load(15), replace) == []
+    # The new one acts, at the latest when the Lease of the dead one has run out.
+    world.resize(fleet, prefill=+1, decode=-1, limit_s=120)
+    after = world.kubectl.json("get", "deployment", f"{fleet.name}-engine")["metadata"]
     assert after["uid"] == before["uid"]
-    world.edit(
-        name, **static(1, 2)
-    )  # the new one acts, at the latest when the Lease of the dead one has run out
-    world.wait_for_sizes(name, 1, 2, limit_s=120)
 
 
-def test_a_lost_engine_is_replaced_and_given_its_role(world: World, name: str) -> None:
-    world.serve(name, **static(1, 2))
-    world.wait_for_sizes(name, 1, 2)
-    victim = next(iter(world.reach.engines(name)))
+@few_and_forty
+def test_a_lost_engine_is_replaced_and_given_its_role(world: World, fleet: Fleet) -> None:
+    victim, lost_role = next(iter(world.roles(fleet.name).items()))
     world.kubectl.run("delete", "pod", victim, "--grace-period=0", "--force", "--wait=false")
-    time.sleep(2)
-    world.wait_for_sizes(name, 1, 2)
-    assert victim not in world.reach.engines(name)
+
+    def replaced() -> bool:
+        roles = world.roles(fleet.name)
+        return victim not in roles and Counter(roles.values()) == {
+            "prefill": fleet.prefill,
+            "decode": fleet.decode,
+        }
+
+    wait_for(f"another {lost_role} engine", replaced, 60 * world.patience)
 
 
-def test_the_api_server_may_be_away_for_half_a_minute(world: World, name: str) -> None:
-    world.serve(name, **static(1, 1))
-
+@few_and_forty
+def test_the_api_server_may_be_away_for_half_a_minute(world: World, fleet: Fleet) -> None:
     def outage() -> None:
         world.stop_api_server()
         time.sleep(30)
         world.start_api_server()
 
-    traffic = traffic_during(world, name, 35, outage)
-    assert failures(traffic) == []
-    world.edit(name, **static(1, 2))
-    world.wait_for_sizes(name, 1, 2, limit_s=90)
+    assert world.failures_during(fleet.name, light_load(35), outage) == []
+    world.resize(fleet, prefill=+1, decode=-1, limit_s=90)
 
 
-def test_a_service_without_room_says_so_and_goes_on(world: World, name: str) -> None:
-    world.serve(name, **static(1, 1))
-    too_much = {"containers": [{"name": "engine", "resources": {"requests": {"cpu": "900"}}}]}
-    template = world.sample(name)["spec"]["engine"]["template"]
-    spec = {
-        **template["spec"],
-        "containers": [{**template["spec"]["containers"][0], **too_much["containers"][0]}],
-    }
-    world.edit(name, engine={"template": {"spec": spec}})
-    wait_for("Unschedulable", lambda: any(e["reason"] == "Unschedulable" for e in world.events(name)), 60)
-    assert world.kubectl.condition(name, "Ready")[0] == "True"
-    assert failures(traffic_during(world, name, 5, lambda: None)) == []
-
-
-def test_deleting_a_service_leaves_nothing_behind(world: World, name: str) -> None:
-    world.serve(name)
-    deploy.delete_service(world.kubectl, name, 90 * world.patience)
-    assert deploy.left_over(world.kubectl, name) == []
+def test_a_service_without_room_says_so_and_goes_on(world: World, fleet: Fleet) -> None:
+    template = world.sample(fleet.name)["spec"]["engine"]["template"]
+    template["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "900"
+    world.edit(fleet.name, engine={"template": template})
+    wait_for("Unschedulable", lambda: "Unschedulable" in world.reasons(fleet.name), 60 * world.patience)
+    assert world.kubectl.condition(fleet.name, "Ready")[0] == "True"
+    assert world.failures_during(fleet.name, light_load(5), lambda: None) == []

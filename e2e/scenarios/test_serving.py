@@ -12,7 +12,7 @@ import yaml
 from demo.compare import compare, kv_tokens
 from demo.kubectl import KubectlError, wait_for
 from demo.traffic import completion
-from scenarios.conftest import World
+from scenarios.world import Fleet, World
 
 
 async def _ask(url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -26,52 +26,43 @@ async def _ask(url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return answer
 
 
-def test_completions_and_chat_are_answered_over_both_roles(world: World, name: str) -> None:
-    world.serve(name)
-    url = world.reach.router(name)
+def test_completions_and_chat_are_answered_over_both_roles(world: World, fleet: Fleet) -> None:
+    url = world.reach.router(fleet.name)
     text = asyncio.run(_ask(url, "/v1/completions", completion("tiny", list(range(20, 220)), 8)))
     assert text["usage"] == text["usage"] | {"prompt_tokens": 200, "completion_tokens": 8}
     chat = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8}
-    assert (
-        asyncio.run(_ask(url, "/v1/chat/completions", chat))["choices"][0]["message"]["role"] == "assistant"
-    )
-    moved = asyncio.run(kv_tokens(list(world.reach.engines(name).values())))
+    answer = asyncio.run(_ask(url, "/v1/chat/completions", chat))
+    assert answer["choices"][0]["message"]["role"] == "assistant"
+    moved = asyncio.run(kv_tokens(list(world.reach.engines(fleet.name).values())))
     assert sum(count or 0 for count in moved) >= 200
 
 
-def test_disaggregated_output_equals_aggregated_at_temperature_0(world: World, name: str) -> None:
-    world.serve(name)
-    engine = next(iter(world.reach.engines(name).values()))
-    result = asyncio.run(compare(world.reach.router(name), engine, "tiny"))
+def test_disaggregated_output_equals_aggregated_at_temperature_0(world: World, fleet: Fleet) -> None:
+    engine = next(iter(world.reach.engines(fleet.name).values()))
+    result = asyncio.run(compare(world.reach.router(fleet.name), engine, "tiny"))
     assert result.equal == result.compared > 0
 
 
-def test_an_unknown_model_path_is_told_and_then_mended(world: World, name: str) -> None:
+def test_an_unknown_model_path_is_told_while_the_rest_serves_on(world: World, fleet: Fleet) -> None:
     if world.plan.engine == "sim":
         broken: dict[str, Any] = {"engine": {"env": [{"name": "PD_SIM_PROFILE", "value": "no-such-profile"}]}}
     else:
         broken = {"model": {"source": {"hostPath": {"path": "/opt/pd-operator/models/no-such-model"}}}}
-    before = world.sample(name)["spec"]
-    world.serve(name)
-    world.edit(name, **broken)
+    world.edit(fleet.name, **broken)
 
     def told() -> bool:
-        return any(
-            event["reason"] in ("EngineFailed", "Failed", "FailedMount") for event in _all_events(world, name)
-        )
+        return bool({"EngineFailed", "Failed", "FailedMount"} & _all_reasons(world, fleet.name))
 
     wait_for("an Event that tells of the engine", told, 90 * world.patience)
-    status, message = world.kubectl.condition(name, "Ready")
-    assert status == "True", message  # what served before still does
-    asyncio.run(_ask(world.reach.router(name), "/v1/completions", completion("tiny", [50] * 40, 4)))
-    world.edit(name, engine=before["engine"], model=before["model"])
-    world.wait_for_sizes(name, 1, 1, limit_s=90)
+    status, message = world.kubectl.condition(fleet.name, "Ready")
+    assert status == "True", message
+    asyncio.run(_ask(world.reach.router(fleet.name), "/v1/completions", completion("tiny", [50] * 40, 4)))
 
 
-def _all_events(world: World, name: str) -> list[dict[str, Any]]:
-    """Events of the service and of its pods."""
-    items: list[dict[str, Any]] = world.kubectl.json("get", "events")["items"]
-    return [item for item in items if item["involvedObject"]["name"].startswith(name)]
+def _all_reasons(world: World, name: str) -> set[str]:
+    """Reasons of Events about the service and its pods."""
+    items = world.kubectl.json("get", "events")["items"]
+    return {item["reason"] for item in items if item["involvedObject"]["name"].startswith(name)}
 
 
 @pytest.mark.parametrize(

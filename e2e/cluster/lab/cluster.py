@@ -81,7 +81,7 @@ class LabCluster:
         self._processes.start(_KUBELET, command, environment=environment, with_parent=self.with_parent)
         port = int(chosen["port"])
         # The node may still count as Ready from an earlier life of the stand-in.
-        self._processes.wait_ready(_KUBELET, lambda: not port_free(port) and self._node_ready(), 30)
+        self._processes.wait_ready(_KUBELET, lambda: not port_free(port) and plane.node_ready(self.name), 30)
 
     def stop_kubelet(self) -> None:
         """Stop the stand-in, and with it the processes of its pods: what the loss of a machine looks like."""
@@ -90,7 +90,7 @@ class LabCluster:
 
     def ready(self) -> bool:
         running = self.state.exists() and self._processes.running(_KUBELET) is not None
-        return running and self.control_plane.ready() and self._node_ready()
+        return running and self.control_plane.ready() and self.control_plane.node_ready(self.name)
 
     def load_image(self, archive: Path) -> None:
         """Nothing to do: pods run the programs of this machine, whatever image they name."""
@@ -116,11 +116,3 @@ class LabCluster:
             file.write_text(json.dumps({"port": free_ports(1)[0], "addresses": f"127.{second}.0.0/16"}))
         chosen: dict[str, str | int] = json.loads(file.read_text())
         return chosen
-
-    def _node_ready(self) -> bool:
-        try:
-            node = self.control_plane.api.get(f"/api/v1/nodes/{self.name}")
-        except OSError:
-            return False
-        conditions = {one["type"]: one["status"] for one in node["status"].get("conditions", [])}
-        return conditions.get("Ready") == "True"

@@ -104,11 +104,11 @@ class NodeCluster:
             with self.steps.step("start kubelet and kube-proxy, wait for a Ready node", 8):
                 self._start_kubelet(binaries["kubelet"])
                 self._start_proxy(binaries["kube-proxy"])
-                self._processes.wait_ready("kubelet", self._node_ready, 90)
+                self._processes.wait_ready("kubelet", lambda: self.control_plane.node_ready(self.name), 90)
 
     def ready(self) -> bool:
-        running = all(self._processes.running(name) for name in _ORDER)
-        return self.kubeconfig.exists() and running and self.control_plane.ready() and self._node_ready()
+        running = self.kubeconfig.exists() and all(self._processes.running(name) for name in _ORDER)
+        return running and self.control_plane.ready() and self.control_plane.node_ready(self.name)
 
     def load_image(self, archive: Path) -> None:
         """Make the images of a docker-archive usable by pods, under the names that the archive gives them."""
@@ -186,14 +186,6 @@ class NodeCluster:
             configuration.proxy(kubeconfig, self.name, self._network.node, self._network, self._ports)
         )
         self._processes.start("kube-proxy", [binary, f"--config={config}"], environment=_system_path())
-
-    def _node_ready(self) -> bool:
-        try:
-            node = self.control_plane.api.get(f"/api/v1/nodes/{self.name}")
-        except OSError:
-            return False
-        conditions = {one["type"]: one["status"] for one in node["status"].get("conditions", [])}
-        return conditions.get("Ready") == "True"
 
     def _end_containers(self) -> None:
         """Kill every task, so that containerd and its shims hold nothing when they end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from cluster.steps import Steps
@@ -23,6 +24,8 @@ NODE = {
 }
 IMAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
 _DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# Another apt may hold the lock for a while (a fresh machine's own), or a mirror fail to answer.
+_ATTEMPTS, _PAUSE_S = 5, 20.0
 _CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 
 
@@ -53,11 +56,22 @@ def install(programs: dict[str, str], steps: Steps) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     with steps.step(f"install {', '.join(packages)}", 30):
         for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
-            result = subprocess.run(
-                ["apt-get", "-q", *command], env=environment, capture_output=True, text=True, timeout=1200
-            )
-            if result.returncode != 0:
-                raise ToolMissing(f"apt-get {command[0]} failed: {(result.stderr or result.stdout)[-1000:]}")
+            _apt_get(command, environment)
+
+
+def _apt_get(command: list[str], environment: dict[str, str]) -> None:
+    for _ in range(_ATTEMPTS):
+        result = subprocess.run(
+            ["apt-get", "-q", "-o", "Acquire::Retries=3", *command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=1200,
+        )
+        if result.returncode == 0:
+            return
+        time.sleep(_PAUSE_S)
+    raise ToolMissing(f"apt-get {command[0]} failed: {(result.stderr or result.stdout)[-1000:]}")
 
 
 def _path() -> str:

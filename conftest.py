@@ -1,0 +1,3 @@
+"""For tests and scenarios alike."""
+
+pytest_plugins = ["pytest_shown"]

@@ -1,0 +1,234 @@
+"""What scenarios see of the cluster: services, engines, Events, and an API server that can be taken away."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import yaml
+
+from cluster.lab.cluster import LabCluster
+from cluster.node.cluster import NodeCluster
+from demo import deploy
+from demo.bringup import Stage
+from demo.kubectl import Kubectl, Object, wait_for
+from demo.plan import Plan
+from demo.reach import Reach
+from demo.traffic import Phase, Request, Traffic, steady
+from pdoperator.api import names
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A service that scenarios share, and the size at which each of them finds it."""
+
+    name: str
+    prefill: int
+    decode: int
+
+
+FEW = Fleet("few", 1, 2)
+FORTY = Fleet("forty", 10, 30)
+
+
+def static(prefill: int, decode: int) -> dict[str, Any]:
+    """Changes to a spec that fix its size."""
+    return {
+        "prefill": {"replicas": prefill},
+        "decode": {"replicas": decode},
+        "autoscaling": {"strategy": "Static"},
+    }
+
+
+def light_load(seconds: float) -> Phase:
+    """Short requests, now and then."""
+    return steady("light", seconds, 0.6, (200, 20))
+
+
+def long_answers(count: int) -> Phase:
+    """So many requests at once, each of which keeps a decode engine busy for long."""
+    return Phase("long answers", 1.0, "decode", tuple(Request(0.2 * n, 64, 800) for n in range(count)))
+
+
+@dataclass(frozen=True)
+class World:
+    """The cluster, and the ways to it."""
+
+    stage: Stage
+    plan: Plan
+    reach: Reach
+
+    @property
+    def kubectl(self) -> Kubectl:
+        return self.stage.kubectl
+
+    @property
+    def patience(self) -> float:
+        """How many times longer than simulated engines these take to start."""
+        return 12.0 if self.plan.engine == "vllm" else 1.0
+
+    def sample(self, name: str, **spec: Any) -> dict[str, Any]:
+        """The sample service under another name, with changes to its spec (maps merge)."""
+        body = deploy.sample(self.plan.engine, self.stage.images)
+        body["metadata"]["name"] = name
+        _merge(body["spec"], spec)
+        return body
+
+    def share(self, fleet: Fleet) -> None:
+        """Bring a shared service to its spec and size, without Events; anew where it cannot get there."""
+        engines = fleet.prefill + fleet.decode
+        body = self.sample(fleet.name, **static(fleet.prefill, fleet.decode))
+        for role in ("prefill", "decode"):
+            body["spec"][role]["maxReplicas"] = engines - 1
+        body["spec"]["autoscaling"]["gpuBudget"] = engines
+        if self.kubectl.run("get", "pdis", fleet.name, "--ignore-not-found"):
+            self.kubectl.run("replace", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(body))
+            try:
+                self.wait_for_sizes(fleet.name, fleet.prefill, fleet.decode, limit_s=30)
+            except TimeoutError:
+                deploy.delete_service(self.kubectl, fleet.name, 120 * self.patience)
+        deploy.apply_service(self.kubectl, body)
+        self.wait_for_sizes(fleet.name, fleet.prefill, fleet.decode, limit_s=60 + 5 * engines)
+        deploy.wait_until_serving(self.kubectl, fleet.name, 60 * self.patience)
+        self.kubectl.run("delete", "events", "--field-selector", f"involvedObject.name={fleet.name}")
+
+    def edit(self, name: str, **spec: Any) -> None:
+        """A merge patch of the spec."""
+        self.kubectl.run("patch", "pdis", name, "--type=merge", "-p", yaml.safe_dump({"spec": spec}))
+
+    def sizes(self, name: str) -> tuple[int, int]:
+        """Ready prefill and decode engines, as status has them."""
+        status = self.kubectl.service(name)["status"]
+        return status["prefill"]["ready"], status["decode"]["ready"]
+
+    def wait_for_sizes(self, name: str, prefill: int, decode: int, limit_s: float = 60) -> None:
+        """Until exactly so many engines are ready."""
+        wait_for(
+            f"{prefill}P:{decode}D", lambda: self.sizes(name) == (prefill, decode), limit_s * self.patience
+        )
+
+    def resize(self, fleet: Fleet, *, prefill: int, decode: int, limit_s: float = 60) -> None:
+        """Change a static size by so many engines, and wait until it is reached."""
+        spec = self.kubectl.service(fleet.name)["spec"]
+        wanted = spec["prefill"]["replicas"] + prefill, spec["decode"]["replicas"] + decode
+        self.edit(fleet.name, **static(*wanted))
+        self.wait_for_sizes(fleet.name, *wanted, limit_s=limit_s)
+
+    def roles(self, name: str) -> dict[str, str]:
+        """Role of each engine that is Ready, by pod name, as the pods themselves say."""
+        return {
+            pod["metadata"]["name"]: pod["metadata"]["labels"].get(names.LABEL_ROLE, "")
+            for pod in self.engine_pods(name)
+            if _is_ready(pod)
+        }
+
+    def engines_with(self, fleet: Fleet, annotation: str) -> set[str]:
+        """Engines that carry an annotation of ours: those that flip, or drain."""
+        pods = self.engine_pods(fleet.name)
+        return {
+            pod["metadata"]["name"] for pod in pods if annotation in pod["metadata"].get("annotations", {})
+        }
+
+    def until_engines(self, fleet: Fleet, annotation: str) -> set[str]:
+        """Wait until some engine carries an annotation; those that do."""
+        wait_for(annotation, lambda: bool(self.engines_with(fleet, annotation)), 60, period_s=0.2)
+        return self.engines_with(fleet, annotation)
+
+    def until_busy(self, fleet: Fleet, decode: int) -> None:
+        """Wait until so many decode engines have a request, by the router's own count."""
+        line = re.compile(r'pdrouter_outstanding_requests\{.*role="decode".*\} ([0-9.]+)')
+        url = f"{self.reach.router(fleet.name)}/metrics"
+
+        def busy() -> bool:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                counts = line.findall(answer.read().decode())
+            return sum(float(count) > 0 for count in counts) >= decode
+
+        wait_for(f"{decode} busy decode engines", busy, 60, period_s=0.2)
+
+    def engine_pods(self, name: str) -> list[Object]:
+        """The engines' pods, those that are being deleted left out."""
+        return self.kubectl.pods(names.selector_text(names.engine_selector(name)))
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Events about a service."""
+        selector = f"involvedObject.kind=PDInferenceService,involvedObject.name={name}"
+        items: list[dict[str, Any]] = self.kubectl.json("get", "events", "--field-selector", selector)[
+            "items"
+        ]
+        return items
+
+    def reasons(self, name: str) -> set[str]:
+        """Reasons of the Events about a service."""
+        return {event["reason"] for event in self.events(name)}
+
+    def failures_during(self, name: str, load: Phase, action: Callable[[], None]) -> list[str]:
+        """What went wrong with the requests of `load` beside `action`; returns when both are over.
+
+        The action keeps this thread: what it starts ends with the thread that started it.
+        """
+        traffic = Traffic(self.reach.router(name), "tiny")
+        with ThreadPoolExecutor(1) as beside:
+            running = beside.submit(asyncio.run, traffic.run([load]))
+            action()
+            running.result()
+        assert traffic.answers
+        return [answer.error for answer in traffic.answers if answer.error]
+
+    def stop_api_server(self) -> None:
+        """Take the API server away; skips the test where it cannot be had without the cluster."""
+        cluster = self.stage.cluster
+        if not isinstance(cluster, LabCluster | NodeCluster):
+            pytest.skip(f"the API server of a {cluster.kind} cluster cannot be stopped from here")
+        cluster.control_plane.stop("kube-apiserver")
+
+    def start_api_server(self) -> None:
+        """Bring it back."""
+        cluster = self.stage.cluster
+        if isinstance(cluster, LabCluster | NodeCluster):
+            cluster.control_plane.start("kube-apiserver")
+        wait_for("the API server", lambda: self.kubectl.run("get", "--raw", "/readyz") == "ok", 60)
+
+    def operator_pods(self) -> list[str]:
+        """Names of the operator's pods."""
+        namespace = ("-n", deploy.OPERATOR_NAMESPACE)
+        return self.kubectl.run("get", "pods", *namespace, "-o", "name").split()
+
+    def kill_operator(self) -> None:
+        """At once, without a chance to finish anything."""
+        killed = self.operator_pods()
+        namespace = ("-n", deploy.OPERATOR_NAMESPACE)
+        self.kubectl.run("delete", *killed, *namespace, "--grace-period=0", "--force", "--wait=false")
+
+        def gone() -> bool:
+            return not set(killed) & set(self.operator_pods())
+
+        wait_for("the end of the operator", gone, 60, period_s=0.2)
+
+    def until_operator_is_back(self) -> None:
+        """Wait for the next one."""
+
+        def ready() -> bool:
+            pods = self.kubectl.json("get", "pods", "-n", deploy.OPERATOR_NAMESPACE)["items"]
+            return any(_is_ready(pod) for pod in pods)
+
+        wait_for("another operator", ready, 90 * self.patience)
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _merge(into: dict[str, Any], changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
