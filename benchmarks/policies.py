@@ -30,10 +30,11 @@ SPLITS = ("static-best", "hybrid-best", "aggregated-best", "arrow-best", "static
 PUBLISHED = (
     "hpa", "keda-queue", "dyn-load", "dyn-sla", "heteroscale", "tokenscale", "wva-v2", "dopd-release", "aggregated-hpa",
 )  # fmt: skip
-OURS = ("reactive", "mm1:interval=180", "dopd:interval=180")
+OURS = ("reactive", "mm1:interval=180", "dopd:interval=180", "adaptive")
 POLICIES = (*BOUNDS, *SPLITS, *PUBLISHED, *(f"{name}-best" for name in PUBLISHED), *OURS)
 STARTUPS_S = (30.0, 60.0, 300.0)  # swept beside STARTUP_S
-SWEPT = ("azure2024-conv", "code-conv-code")  # on the 70 B profile at the loose targets
+SWEPT = ("azure2024-conv", "code-conv-code")
+SWEPT_PROFILE = "h100-llama-3.3-70b-fp8-tp4"  # at the loose targets
 SWEPT_POLICIES = (
     "clairvoyant",
     "foresight",
@@ -42,6 +43,11 @@ SWEPT_POLICIES = (
     "dyn-sla",
     "mm1:interval=180",
     "dopd:interval=180",
+    "adaptive",
+)
+ABLATED = tuple(
+    f"adaptive:{part}"
+    for part in ("no-forecast", "point", "one-tick", "no-flips", "no-overflow", "no-emergency")
 )
 
 
@@ -53,13 +59,12 @@ def matrix() -> list[tuple[Cell, str]]:
         for profile, targets in PROFILES.items()
         for ttft_s, tpot_s in targets
     ]
-    swept = [
-        Cell(trace, "h100-llama-3.3-70b-fp8-tp4", 2.0, 0.08, startup_s)
-        for trace in SWEPT
-        for startup_s in STARTUPS_S
-    ]
-    return [(cell, policy) for cell in cells for policy in POLICIES] + [
-        (cell, policy) for cell in swept for policy in SWEPT_POLICIES
+    swept = [Cell(trace, SWEPT_PROFILE, 2.0, 0.08, startup_s) for trace in SWEPT for startup_s in STARTUPS_S]
+    ablated = [cell for cell in cells if cell.profile == SWEPT_PROFILE and cell.tpot_s == 0.08]
+    return [
+        *((cell, policy) for cell in cells for policy in POLICIES),
+        *((cell, policy) for cell in swept for policy in SWEPT_POLICIES),
+        *((cell, policy) for cell in ablated for policy in ABLATED),
     ]
 
 

@@ -12,7 +12,7 @@ from pdoperator.sim.policies.work import request_work
 from pdoperator.sim.traffic.loaders import load
 from pdoperator.sim.traffic.synthetic import dopd_ramp
 from pdoperator.sim.traffic.trace import Trace
-from pdoperator.sim.traffic.transform import alternated, scaled, window
+from pdoperator.sim.traffic.transform import SPREAD_S, alternated, scaled, window
 
 # Engines that the mean load would keep fully busy at the loose TPOT target; some 8 to 16 are then needed.
 BUSY_ENGINES = 8.0
@@ -28,6 +28,7 @@ class Workload:
     name: str
     about: str
     make: Callable[[Path, int], Trace]
+    spread_s: float = SPREAD_S  # what users share lasts longer than this; see `scaled`
 
 
 @lru_cache(maxsize=8)
@@ -58,10 +59,11 @@ WORKLOADS = {
         Workload("mooncake-conv", "Mooncake conversation, 59 min, prefix hits as an unlimited cache has them (M)",
                  _whole("mooncake_conversation")),
         Workload("burstgpt-ramp", "a 480 s ramp as in DOPD's replay, with BurstGPT's bursts and lengths (S)",
-                 lambda folder, seed: dopd_ramp(seed, 10.0)),
+                 lambda folder, seed: dopd_ramp(seed, 10.0), spread_s=1.0),
         Workload("azure2023-conv", "Azure 2023 conversation, 40 min (M)", _whole("azure2023_conv")),
         Workload("azure2023-code", "Azure 2023 code, 40 min, violently bursty (M)", _whole("azure2023_code")),
-        Workload("code-conv-code", "Azure 2023 code and conversation in turns of 20 min (M)", _code_and_conversation),
+        Workload("code-conv-code", "Azure 2023 code and conversation in turns of 20 min (M)", _code_and_conversation,
+                 spread_s=60.0),
     )
 }  # fmt: skip
 
@@ -73,4 +75,4 @@ def at_scale(workload: Workload, folder: Path, profile: Profile, tpot_s: float, 
     factor = BUSY_ENGINES * trace.span_s / float(prefill_s.sum() + decode_s.sum())
     if len(trace) * factor > MOST_REQUESTS:
         trace = window(trace, 0.0, trace.span_s * MOST_REQUESTS / (len(trace) * factor))
-    return scaled(trace, factor, seed)
+    return scaled(trace, factor, seed, workload.spread_s)
