@@ -26,6 +26,18 @@ def test_it_is_installed_under_both_names() -> None:
     assert scripts["pdctl"] == scripts["kubectl-pd"] == "pdoperator.cli.main:main"
 
 
+def test_without_numba_replay_says_what_to_install_and_all_else_works() -> None:
+    code = (
+        "import sys; sys.modules['numba'] = None; from pdoperator.cli.main import run;"
+        " sys.exit(run(['replay', 'x.csv', '--seed', '1']) * 10 + run(['profiles', '-o', 'json']))"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert process.returncode == 10
+    assert process.stderr == "pdctl: replay needs numba; install it with: pip install 'pd-operator[replay]'\n"
+
+
 @pytest.mark.parametrize(
     ("name", "shown"), [("/usr/bin/pdctl", "pdctl"), ("/usr/bin/kubectl-pd", "kubectl pd")]
 )

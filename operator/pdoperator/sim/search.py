@@ -29,10 +29,11 @@ class Tried:
 
 Attempt = Callable[[str], Tried]
 
-# Loads that oracles are tried with, from idle to more than full: a TTFT target leaves room for a queue.
-LOADS = tuple(round(0.05 * 1.05**i, 3) for i in range(68))
+# Loads that oracles are tried with, to more than full, since a TTFT target leaves room for a queue. The lightest keeps
+# the fleet within the engines that a scenario allows.
+LOADS = tuple(round(0.2 * 1.05**i, 3) for i in range(42))
 # Prefill so lightly loaded that only decode can miss; the lighter ones where prompts nearly as long as TTFT count.
-AMPLE = (0.2, 0.1, 0.05)
+AMPLE = (0.4, 0.3, 0.2)
 CHUNKS = (0, 512, 1024, 2048, 4096)  # tokens; 0: derived from the TPOT target
 # Under less than this share of the mean work no fleet keeps up; the rest is room for what a model of work misses.
 LEAST_SHARE = 0.95

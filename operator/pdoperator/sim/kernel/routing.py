@@ -1,4 +1,8 @@
-"""The router in the compiled loop: predicted waits from what each engine has to do, as the scheduling room has them."""
+"""The router in the compiled loop: predicted waits from what each engine has to do.
+
+The cluster's own router (scheduling/) still picks by outstanding requests and never prefills on decode engines while
+prefill engines are there: what is simulated here is ahead of it.
+"""
 
 from __future__ import annotations
 
