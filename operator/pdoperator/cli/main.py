@@ -18,7 +18,6 @@ from pdoperator.cli.profiles import profiles
 from pdoperator.cli.size import size
 from pdoperator.cli.top import top
 
-
 NO_NUMBA = "replay needs numba; install it with: pip install 'pd-operator[replay]'"
 
 
