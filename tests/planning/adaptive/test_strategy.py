@@ -127,6 +127,15 @@ def test_prefill_is_not_added_when_decode_holds_the_kv() -> None:
     assert proposal.wanted.prefill <= 5
 
 
+def test_a_load_that_ends_after_bursts_leaves_a_small_fleet() -> None:
+    def bursts(at_s: float) -> Demand | None:
+        rate_rps = 97.3 * ((at_s * 0.37) % 1) ** 3
+        return replace(CHAT, rate_rps=rate_rps) if at_s < 1500 else None
+
+    targets = run(service(), bursts, 900, PerRole(5, 4))
+    assert targets[-1].prefill + targets[-1].decode < targets[290].prefill + targets[290].decode
+
+
 def test_it_says_what_it_would_ask_for_without_a_forecast() -> None:
     proposal = once(steady(), fleet.fleet(5, 4), PerRole(5, 4))
     assert proposal.without_forecast is not None

@@ -28,17 +28,18 @@ class Pressure:
 def pressure(observation: Observation, sizer: Sizer) -> Pressure:
     """Of what the engines report; an engine that does not tell adds nothing here and forbids shrinking elsewhere.
 
-    Prompts that wait while decode is full wait for decode: their engines hold KV that nobody fetches. More prefill
-    would make that worse, so then they do not count as prefill's.
+    Requests that wait while decode is full wait for decode: prefill engines hold KV that nobody fetches. More prefill
+    would make that worse, so then they do not count as prefill's. While decode has room, all that waits is prompts, on
+    decode engines too (those that they prefill themselves).
     """
     serving = [engine for engine in observation.engines if engine.usable]
     decoders = [engine for engine in serving if engine.role is Role.DECODE]
     held = sum(_x(engine.exporting) for engine in serving)
-    decoding = (sum(_x(e.running) + _x(e.waiting) for e in decoders) + held) / sizer.batch
-    prompts = sum(_x(engine.waiting) for engine in serving if engine.role is Role.PREFILL)
+    decoding = (sum(_x(engine.running) for engine in decoders) + held) / sizer.batch
+    waiting = sum(_x(engine.waiting) for engine in serving)
     if decoding >= len(decoders) or decode_holds_kv(observation):
-        return Pressure(0.0, decoding + prompts / sizer.batch)
-    return Pressure(prompts * sizer.per_request.prefill, decoding)
+        return Pressure(0.0, decoding + waiting / sizer.batch)
+    return Pressure(waiting * sizer.per_request.prefill, decoding)
 
 
 def _x(reading: Value[float] | Value[int] | Missing) -> float:

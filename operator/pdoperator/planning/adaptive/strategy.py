@@ -115,14 +115,14 @@ class _Plan:
         return load.peak(defaults.SPLIT_HORIZON_S, defaults.SPLIT_QUANTILE, defaults.PEAK_WINDOW_S).value
 
     def _now(self, load: LoadForecast) -> float:
-        """Its mean over the last minute."""
-        return load.recent(defaults.SHAPE_S)
+        """Its mean over the last minute; a difference of sums, which may fall a hair below 0."""
+        return max(0.0, load.recent(defaults.SHAPE_S))
 
     def _fleet(self, busy: float, soon: PerRole[float], pressed: Pressure) -> int:
         """Engines for so many busy ones, of which as large a part prefills as soon, and for what has piled up."""
         both = soon.prefill + soon.decode
-        prefill = busy * soon.prefill / both if both > 0 else 0.0
-        needed = self.sizer.engines(PerRole(prefill, busy - prefill))
+        parts = PerRole.of(lambda role: busy * soon[role] / both if both > 0 else 0.0)
+        needed = self.sizer.engines(parts)
         relief = min(pressed.waiting_s / defaults.RELIEF_S, defaults.RELIEF_MAX * busy)
         engines = needed.prefill + max(needed.decode, pressed.decoding) + relief
         least = self.context.settings.least
