@@ -44,16 +44,30 @@ def test_a_factor_of_one_is_the_trace_itself() -> None:
     assert np.array_equal(same.output_tokens, original.output_tokens)
 
 
-def test_scaling_keeps_bursts_relative_to_the_mean() -> None:
+def test_users_who_act_on_the_same_cause_keep_bursts_relative_to_the_mean() -> None:
     bursty = synthetic.burstgpt_like(4.0, 3600, seed=1)
-    before, after = statistics(bursty), statistics(transform.scaled(bursty, 3.0, seed=2))
+    before, after = statistics(bursty), statistics(transform.scaled(bursty, 3.0, seed=2, spread_s=1.0))
     assert after.peak_to_mean_1min == pytest.approx(before.peak_to_mean_1min, rel=0.02)
     assert after.fano_10s == pytest.approx(3 * before.fano_10s, rel=0.05)
 
 
+def test_independent_users_keep_the_dispersion_of_counts_and_so_are_relatively_smoother() -> None:
+    bursty = synthetic.burstgpt_like(4.0, 3600, seed=1)
+    before, after = statistics(bursty), statistics(transform.scaled(bursty, 9.0, seed=2))
+    assert after.fano_10s == pytest.approx(before.fano_10s, rel=0.5)
+    assert after.peak_to_mean_1min < before.peak_to_mean_1min
+
+
+def test_independent_users_share_what_lasts_longer_than_their_spread() -> None:
+    quiet, loud = (synthetic.poisson(rate, 3600, synthetic.fixed(9, 1), seed=1) for rate in (1.0, 8.0))
+    scaled = transform.scaled(transform.concatenated([quiet, loud]), 5.0, seed=1)
+    first, last = scaled.arrival_s < 3300, scaled.arrival_s > 3900
+    assert last.sum() == pytest.approx(8 * first.sum(), rel=0.05)
+
+
 def test_scaling_keeps_how_the_lengths_move_over_time() -> None:
     short, long = (synthetic.poisson(5.0, 600, synthetic.fixed(n, 1), seed=n) for n in (100, 4000))
-    scaled = transform.scaled(transform.concatenated([short, long]), 2.5, seed=1)
+    scaled = transform.scaled(transform.concatenated([short, long]), 2.5, seed=1, spread_s=1.0)
     assert set(scaled.input_tokens[scaled.arrival_s < 590].tolist()) == {100}
     assert set(scaled.input_tokens[scaled.arrival_s > 610].tolist()) == {4000}
 
