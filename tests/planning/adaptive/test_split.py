@@ -44,7 +44,7 @@ def test_ten_engines_flip_only_for_a_gain(
 def test_it_does_not_go_back_and_forth_on_a_load_that_wavers_around_its_split() -> None:
     current, flips = 6, 0
     for tick in range(200):
-        noise = 0.35 if tick % 2 else -0.35
+        noise = 0.55 if tick % 2 else -0.55
         after = split(10, PerRole(5.4 + noise, 3.6 - noise), current, may_flip=True)
         flips += after != current
         current = after
