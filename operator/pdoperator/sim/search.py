@@ -34,7 +34,7 @@ Attempt = Callable[[str], Tried]
 LOADS = tuple(round(0.2 * 1.05**i, 3) for i in range(42))
 # Prefill so lightly loaded that only decode can miss; the lighter ones where prompts nearly as long as TTFT count.
 AMPLE = (0.4, 0.3, 0.2)
-CHUNKS = (0, 512, 1024, 2048, 4096)  # tokens; 0: derived from the TPOT target
+CHUNKS = (0, 512, 1024, 2048, 4096)  # tokens; 0: the profile's token budget
 # Under less than this share of the mean work no fleet keeps up; the rest is room for what a model of work misses.
 LEAST_SHARE = 0.95
 

@@ -17,7 +17,7 @@ from pdoperator.planning.adaptive.loads import Targets, work_of
 
 PROFILE: Profile = BUILTIN["h100-llama-3.3-70b-fp8-tp4"]
 CHAT = Demand(10.0, 1200.0, 200.0, isl_cv=0.96, osl_cv=1.1)
-TARGETS = Targets(2.0, 0.08, 0.01)
+TARGETS = Targets(2.0, 0.01)
 
 
 def test_work_of_prompts_is_that_of_their_mean_only_when_all_are_alike() -> None:

@@ -20,10 +20,9 @@ BISECTIONS = 12
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Latency targets in seconds, and the share of requests that may miss them."""
+    """The TTFT target in seconds, and the share of requests that may miss their targets."""
 
     ttft_s: float
-    tpot_s: float
     misses: float
 
 

@@ -40,7 +40,7 @@ class Sizer:
         return cls(
             shape=shape,
             profile=profile,
-            targets=Targets(settings.ttft_target_s, settings.tpot_target_s, misses),
+            targets=Targets(settings.ttft_target_s, misses),
             work=work,
             batch=batch,
             per_request=PerRole(

@@ -50,8 +50,9 @@ def adaptive(tuning: Tuning) -> Strategy:
 
 def _state(context: Context) -> AdaptiveState:
     state, interval_s = context.history.state, context.settings.interval_s
-    known = isinstance(state, AdaptiveState) and state.total.interval_s == interval_s
-    return state if known and isinstance(state, AdaptiveState) else AdaptiveState.empty(interval_s)
+    if isinstance(state, AdaptiveState) and state.total.interval_s == interval_s:
+        return state
+    return AdaptiveState.empty(interval_s)
 
 
 def _busy(demand: Demand | None, sizer: Sizer, context: Context) -> PerRole[float]:
@@ -80,7 +81,8 @@ class _Plan:
         engines = self._fleet(max(ahead.value, soon.prefill + soon.decode), soon, pressed)
         if self.state.total.span_s < defaults.LEARN_S:  # too young to give anything away
             engines = max(engines, current.prefill + current.decode)
-        wanted, state = self._split(engines, soon, pressed)
+        for_soon = self.sizer.engines(soon)
+        wanted, state = self._split(engines, for_soon, pressed)
         without = self._fleet(self._now(self.state.total), soon, pressed)
         prefill = min(without - 1, max(1, round(without * wanted.prefill / engines)))
         return Proposal(
@@ -88,7 +90,7 @@ class _Plan:
             reason=Reason.EMERGENCY if pressed.prefill > defaults.BACKLOG_ENGINES else Reason.FORECAST,
             why=needs(self._load(ahead), wanted, current),
             forecast=self._forecasted(ahead),
-            evidence=self._evidence(soon, pressed),
+            evidence=self._evidence(soon, for_soon, pressed),
             without_forecast=PerRole(prefill, without - prefill),
             state=state,
         )
@@ -129,12 +131,11 @@ class _Plan:
         return max(math.ceil(engines), least.prefill + least.decode, 2)
 
     def _split(
-        self, engines: int, soon: PerRole[float], pressed: Pressure
+        self, engines: int, for_soon: PerRole[float], pressed: Pressure
     ) -> tuple[PerRole[int], AdaptiveState]:
         """Both roles of so many engines, and when they were last changed."""
         current, at_s = self.context.current, self.context.observation.at_s
         before = current.prefill + current.decode
-        for_soon = self.sizer.engines(soon)
         needed = PerRole(for_soon.prefill + pressed.prefill, max(for_soon.decode, pressed.decoding))
         may_flip = self.tuning.flips and at_s - self.state.flipped_s >= defaults.FLIP_DWELL_S
         kept = round(engines * current.prefill / before) if before else 1
@@ -156,11 +157,10 @@ class _Plan:
         demand = replace(self.sizer.shape, rate_rps=self._rate(ahead.point))
         return Forecasted(demand, ahead.model, self._horizon_s(), ahead.note, ahead.skill, ahead.trusted)
 
-    def _evidence(self, soon: PerRole[float], pressed: Pressure) -> tuple[str, ...]:
-        needed = self.sizer.engines(soon)
+    def _evidence(self, soon: PerRole[float], for_soon: PerRole[float], pressed: Pressure) -> tuple[str, ...]:
         return (
             f"in {defaults.SPLIT_HORIZON_S:.0f} s prefill keeps {soon.prefill:.1f} engines busy and needs "
-            f"{needed.prefill:.1f}, decode {soon.decode:.1f} and {needed.decode:.1f}",
+            f"{for_soon.prefill:.1f}, decode {soon.decode:.1f} and {for_soon.decode:.1f}",
             f"prompts that wait are {pressed.waiting_s:.1f} engine-seconds",
             f"what decodes fills {pressed.decoding:.1f} engines",
         )

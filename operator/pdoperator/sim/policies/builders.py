@@ -82,7 +82,7 @@ def hybrid(at: Setting, fleet: PerRole[int]) -> PolicyBase:
 
 
 def aggregated(at: Setting, engines: float = 0, chunk: float = 0) -> PolicyBase:
-    """`engines` throughout, as many as the first fleet has if 0; `chunk` 0: derived from the TPOT target."""
+    """`engines` throughout, as many as the first fleet has if 0; `chunk` 0: the profile's token budget."""
     router = RouterOptions(chunk_tokens=int(chunk) or None)
     return Static(at.name, STATIC_S, PerRole(0, int(engines) or at.engines), router=router)
 
