@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and "world" in item.fixturenames:
             params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
             item.add_marker(pytest.mark.xdist_group(f"lab-{params.get('fleet', FEW).name}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A scenario that fails leaves what a person would look at first: its cluster is gone when the report is read."""
+    report = yield
+    found = getattr(item, "funcargs", {}).get("world")
+    if report.failed and isinstance(found, World):
+        report.sections += found.evidence()
+    return report
 
 
 @pytest.fixture(scope="session")

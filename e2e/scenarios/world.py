@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,11 +19,12 @@ from cluster.lab.cluster import LabCluster
 from cluster.node.cluster import NodeCluster
 from demo import deploy
 from demo.bringup import Stage
-from demo.kubectl import Kubectl, Object, wait_for
+from demo.kubectl import Kubectl, KubectlError, Object, wait_for
 from demo.plan import Plan
 from demo.reach import Reach
 from demo.traffic import Phase, Request, Traffic, steady
 from pdoperator.api import names
+from pdoperator.api.names import Component
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Fleet:
     prefill: int
     decode: int
 
+
+LOG_LINES = 150  # of each kind of evidence
 
 FEW = Fleet("few", 1, 2)
 FORTY = Fleet("forty", 10, 30)
@@ -90,11 +95,11 @@ class World:
         if self.kubectl.run("get", "pdis", fleet.name, "--ignore-not-found"):
             self.kubectl.run("replace", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(body))
             try:
-                self.wait_for_sizes(fleet.name, fleet.prefill, fleet.decode, limit_s=30)
+                self._wait_until_settled(fleet, limit_s=30)
             except TimeoutError:
                 deploy.delete_service(self.kubectl, fleet.name, 120 * self.patience)
         deploy.apply_service(self.kubectl, body)
-        self.wait_for_sizes(fleet.name, fleet.prefill, fleet.decode, limit_s=60 + 5 * engines)
+        self._wait_until_settled(fleet, limit_s=60 + 5 * engines)
         deploy.wait_until_serving(self.kubectl, fleet.name, 60 * self.patience)
         self.kubectl.run("delete", "events", "--field-selector", f"involvedObject.name={fleet.name}")
 
@@ -112,6 +117,20 @@ class World:
         wait_for(
             f"{prefill}P:{decode}D", lambda: self.sizes(name) == (prefill, decode), limit_s * self.patience
         )
+
+    def _wait_until_settled(self, fleet: Fleet, limit_s: float) -> None:
+        """Until the service is as its scenarios find it, one shared pool; its status may still tell of two pools."""
+        wanted = Counter({"prefill": fleet.prefill, "decode": fleet.decode})
+
+        def settled() -> bool:
+            pools = [pod["metadata"]["labels"][names.LABEL_POOL] for pod in self.engine_pods(fleet.name)]
+            return (
+                pools == ["shared"] * wanted.total()
+                and Counter(self.roles(fleet.name).values()) == wanted
+                and self.sizes(fleet.name) == (fleet.prefill, fleet.decode)
+            )
+
+        wait_for(f"{fleet.name} as one shared pool", settled, limit_s * self.patience)
 
     def resize(self, fleet: Fleet, *, prefill: int, decode: int, limit_s: float = 60) -> None:
         """Change a static size by so many engines, and wait until it is reached."""
@@ -219,6 +238,24 @@ class World:
             return any(_is_ready(pod) for pod in pods)
 
         wait_for("another operator", ready, 90 * self.patience)
+
+    def evidence(self) -> list[tuple[str, str]]:
+        """What the cluster says now, by title."""
+        routers = f"{names.LABEL_COMPONENT}={Component.ROUTER}"
+        return [
+            ("services", self._said("get", "pdis", "-o", "yaml")),
+            ("pods", self._said("get", "pods", "-o", "wide", "--show-labels")),
+            ("Events", self._said("get", "events", "--sort-by=.lastTimestamp")),
+            ("operator", self._said("logs", f"deployment/{deploy.RELEASE}", "-n", deploy.OPERATOR_NAMESPACE)),
+            ("routers", self._said("logs", "-l", routers, "--prefix", f"--tail={LOG_LINES}")),
+        ]
+
+    def _said(self, *args: str) -> str:
+        """The last lines of what kubectl answers; a cluster that is in trouble may answer nothing."""
+        try:
+            return "\n".join(self.kubectl.run(*args, limit_s=20).splitlines()[-LOG_LINES:])
+        except (KubectlError, subprocess.TimeoutExpired) as error:
+            return str(error)
 
 
 def _is_ready(pod: Object) -> bool:
