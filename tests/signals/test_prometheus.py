@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from cluster.prometheus import find_prometheus
+from cluster.steps import Steps
+from cluster.toolchain import ToolMissing
 from pdoperator.api.sources import Prometheus
 from pdoperator.api.values import Missing, Value
 from pdoperator.signals.observe import ServiceScraper
@@ -21,10 +23,6 @@ from pdoperator.signals.pods import PodView
 from pdoperator.signals.prometheus import FromPrometheus
 from signals.expositions import engine_text, router_text
 
-PROGRAM = os.environ.get("PROMETHEUS") or shutil.which("prometheus")
-needs_prometheus = pytest.mark.skipif(
-    PROGRAM is None, reason="no prometheus on PATH (Debian: apt-get install prometheus) nor in PROMETHEUS"
-)
 CONFIG = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
@@ -86,14 +84,23 @@ async def pods() -> AsyncIterator[Pods]:
         await runner.cleanup()
 
 
+@pytest.fixture(scope="session")
+def program(uncaptured: Callable[[], AbstractContextManager[None]]) -> Path:
+    try:
+        with uncaptured():
+            return find_prometheus(Steps())
+    except ToolMissing as reason:
+        pytest.skip(str(reason))
+
+
 @pytest.fixture
-def prometheus(pods: Pods, tmp_path: Path) -> Iterator[FromPrometheus]:
+def prometheus(program: Path, pods: Pods, tmp_path: Path) -> Iterator[FromPrometheus]:
     targets = [TARGET.format(port=port, namespace=n, pod=p) for (n, p), port in pods.ports.items()]
     config = tmp_path / "prometheus.yaml"
     config.write_text(CONFIG.format(targets="\n".join(targets)))
     address = f"127.0.0.1:{free_port()}"
     command = [
-        str(PROGRAM),
+        str(program),
         f"--config.file={config}",
         f"--storage.tsdb.path={tmp_path / 'data'}",
         f"--web.listen-address={address}",
@@ -112,7 +119,6 @@ async def scraped(source: FromPrometheus) -> None:
             await asyncio.sleep(0.3)
 
 
-@needs_prometheus
 async def test_the_live_pods_of_the_service_are_read_and_no_others(
     prometheus: FromPrometheus, pods: Pods
 ) -> None:
@@ -126,7 +132,6 @@ async def test_the_live_pods_of_the_service_are_read_and_no_others(
     assert (engine.x.running, engine.x.waiting, engine.x.kv_use) == (3, 2, Value(0.5))
 
 
-@needs_prometheus
 async def test_demand_comes_from_what_was_scraped_and_from_before_our_time(
     prometheus: FromPrometheus, pods: Pods
 ) -> None:
@@ -149,7 +154,6 @@ async def test_demand_comes_from_what_was_scraped_and_from_before_our_time(
     assert before[-1].demand.isl_tokens == pytest.approx(300, rel=0.3)  # rates are extrapolated
 
 
-@needs_prometheus
 async def test_preflight_names_the_query_that_finds_nothing(prometheus: FromPrometheus) -> None:
     """dynamo#4412 and llm-d-autoscaling#1561: blind through a wrong address or a renamed metric, and nobody told."""
     await scraped(prometheus)
