@@ -70,3 +70,11 @@ def test_engines_are_those_of_the_last_decision_and_at_first_the_first_fleet() -
 def test_forecasts_come_in_the_order_of_the_time_they_are_for() -> None:
     t_s, rates = series(forecasts=[ForecastPoint(20.0, 2.0), ForecastPoint(10.0, 1.0)]).forecast
     assert (t_s.tolist(), rates.tolist()) == ([10.0, 20.0], [1.0, 2.0])
+
+
+def test_of_two_forecasts_for_a_time_the_one_with_the_shorter_horizon_counts() -> None:
+    made = [
+        ForecastPoint(for_s, rate) for for_s, rate in ((20.0, 1.0), (30.0, 1.0), (15.0, 2.0), (25.0, 2.0))
+    ]
+    t_s, rates = series(forecasts=made).forecast
+    assert (t_s.tolist(), rates.tolist()) == ([15.0, 25.0, 30.0], [2.0, 2.0, 1.0])

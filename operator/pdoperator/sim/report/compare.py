@@ -14,7 +14,7 @@ from pdoperator.sim.traffic.trace import Trace
 HEADINGS = ("policy", "seed", "attained", "TTFT s", "TPOT ms", "req/s/GPU", "GPU-h", "× bound", "flips", "scaled",
             "failed")  # fmt: skip
 ROW = 20  # pixels a policy
-NAMES = 330
+CHARACTER = 6.5  # pixels, of a name
 COLOURS = ("p-ready", "d-ready", "p50", "forecast", "missed", "p99", "bound")
 
 
@@ -60,9 +60,11 @@ def _cost(runs: Sequence[Run]) -> str:
     """GPU-hours as bars, the colour telling whether the policy attains."""
     top = max(run.summary.gpu_hours for run in runs) * 1.08
     height = TOP + ROW * len(runs) + BOTTOM
+    names = [f"{run.policy} · {run.summary.seed}" for run in runs]
+    left = 16 + CHARACTER * max(map(len, names))
 
     def x(hours: float) -> float:
-        return NAMES + hours / top * (WIDTH - NAMES - RIGHT)
+        return left + hours / top * (WIDTH - left - RIGHT)
 
     parts = []
     for hours in nice_ticks(top):
@@ -70,15 +72,13 @@ def _cost(runs: Sequence[Run]) -> str:
             f'<line class="grid" x1="{x(hours):.1f}" x2="{x(hours):.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>'
         )
         parts.append(f'<text x="{x(hours):.1f}" y="{height - 8}" text-anchor="middle">{short(hours)}</text>')
-    for i, run in enumerate(runs):
+    for i, (name, run) in enumerate(zip(names, runs, strict=True)):
         one, y = run.summary, TOP + ROW * i
         css = "p50" if one.attains else "missed"
-        width = x(one.gpu_hours) - NAMES
+        width = x(one.gpu_hours) - left
+        parts.append(f'<text x="{left - 8:.1f}" y="{y + 14}" text-anchor="end">{escape(name)}</text>')
         parts.append(
-            f'<text x="{NAMES - 8}" y="{y + 14}" text-anchor="end">{escape(run.policy)} · {one.seed}</text>'
-        )
-        parts.append(
-            f'<rect class="dot {css}" x="{NAMES}" y="{y + 3}" width="{width:.1f}" height="{ROW - 6}">'
+            f'<rect class="dot {css}" x="{left:.1f}" y="{y + 3}" width="{width:.1f}" height="{ROW - 6}">'
             f"<title>{one.gpu_hours:.1f} GPU-hours, {one.attainment:.2%}</title></rect>"
         )
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,7 +44,7 @@ def series_of(outcome: Outcome, forecasts: list[ForecastPoint], bins: int = BINS
     bin_s = float(edges[1])
     cuts = np.searchsorted(trace.arrival_s, edges)
     per_s = 1 / bin_s
-    points = sorted((point.for_s, point.rate_rps) for point in forecasts)
+    points = _last_words(forecasts)
     return Series(
         t_s=edges[:-1],
         bin_s=bin_s,
@@ -54,8 +55,22 @@ def series_of(outcome: Outcome, forecasts: list[ForecastPoint], bins: int = BINS
         ttft_s=_percentiles(outcome.ttft_s, cuts),
         tpot_s=_percentiles(outcome.tpot_s, cuts),
         engines=_engines(outcome, edges[1:]),
-        forecast=(np.array([t for t, _ in points]), np.array([rate for _, rate in points])),
+        forecast=(
+            np.array([point.for_s for point in points]),
+            np.array([point.rate_rps for point in points]),
+        ),
     )
+
+
+def _last_words(forecasts: list[ForecastPoint]) -> list[ForecastPoint]:
+    """In the order of the time they are for, without those that were made anew with a shorter horizon."""
+    kept: list[ForecastPoint] = []
+    first_s, last_s = math.inf, -math.inf
+    for point in reversed(forecasts):
+        if not first_s <= point.for_s <= last_s:
+            kept.append(point)
+        first_s, last_s = min(first_s, point.for_s), max(last_s, point.for_s)
+    return sorted(kept, key=lambda point: point.for_s)
 
 
 def _sums(values: NDArray[np.int32], cuts: NDArray[np.intp]) -> Points:
