@@ -31,6 +31,17 @@ def test_every_searched_name_and_every_setting_of_a_grid_exists(name: str) -> No
         prepare(name, TRACE, SCENARIO)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "aggregated-best", "static:1:1", "static:1:3", "static-best", "dyn-load", "dyn-sla", "heteroscale",
+        "tokenscale", "arrow", "dopd-release", "dopd",
+    ],
+)  # fmt: skip
+def test_x1_the_policies_of_the_comparison_are_there(name: str) -> None:
+    check(name)
+
+
 def test_a_static_split_starts_as_it_stays() -> None:
     policy, scenario = prepare("static:3:5", TRACE, SCENARIO)
     assert policy.target == scenario.first == PerRole(3, 5)
