@@ -114,4 +114,4 @@ def _gated(engine: FakeEngine) -> asyncio.Event:
 
 
 async def _until(bench: Bench, exports: int) -> None:
-    await until(lambda: bench.fleet.scheduler.load.exports("p") == exports)
+    await until(lambda: bench.fleet.scheduler.load.account("p").exports == exports)

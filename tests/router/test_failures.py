@@ -42,7 +42,7 @@ async def test_a_failed_prefill_is_tried_once_more_on_another_engine(bench: Benc
     bad = await bench.add("p1", Role.PREFILL, script=script)
     good = await bench.add("p2", Role.PREFILL)
     await bench.add("d", Role.DECODE)
-    bench.fleet.scheduler.load.acquire("p2", Role.PREFILL)  # so that p1 is asked first
+    bench.fleet.scheduler.load.acquire("p2", Role.PREFILL, 100)  # so that p1 is asked first
     status, _ = await bench.post()
     assert (status, len(bad.bodies), len(good.bodies)) == (200, 1, 1)
     samples = await bench.samples()
@@ -121,7 +121,7 @@ async def test_a_failed_decode_stream_is_served_elsewhere_without_the_handoff(
     await bench.add("p", Role.PREFILL)
     bad = await bench.add("d1", Role.DECODE, script=script)
     good = await bench.add("d2", Role.DECODE)
-    bench.fleet.scheduler.load.acquire("d2", Role.DECODE)
+    bench.fleet.scheduler.load.acquire("d2", Role.DECODE, 100)
     raw = await bench.stream()
     assert raw.count(b"tok ") == 4
     assert b"error" not in raw
@@ -169,7 +169,7 @@ async def test_engines_that_are_all_full_make_the_answer_503(pair: Bench) -> Non
 async def test_a_stream_cut_off_after_its_first_token_ends_with_an_error_event(bench: Bench) -> None:
     await bench.add("d1", Role.DECODE, script=breaks_off)
     other = await bench.add("d2", Role.DECODE)
-    bench.fleet.scheduler.load.acquire("d2", Role.DECODE)
+    bench.fleet.scheduler.load.acquire("d2", Role.DECODE, 100)
     raw = await bench.stream()
     assert raw.count(b"tok ") == 2
     last = json.loads(raw.split(b"\n\n")[-2].removeprefix(b"data: "))
@@ -191,7 +191,7 @@ async def test_a_stream_that_ends_without_saying_so_ends_with_an_error_event(ben
 async def test_a_decode_engine_that_drains_leaves_a_whole_answer_to_another(bench: Bench) -> None:
     await bench.add("d1", Role.DECODE, script=aborts)
     await bench.add("d2", Role.DECODE)
-    bench.fleet.scheduler.load.acquire("d2", Role.DECODE)
+    bench.fleet.scheduler.load.acquire("d2", Role.DECODE, 100)
     status, answer = await bench.post()
     assert (status, answer["choices"][0]["finish_reason"]) == (200, "length")
 

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from pdoperator.sim.engine.args import parse_config
 from pdoperator.sim.engine.engine import Engine
 from pdoperator.sim.engine.server import serve
 from router.conftest import Bench
+from scheduling.world import COSTS
 
 TRANSFER = {"kv_connector": "NixlConnector", "kv_role": "kv_both", "kv_load_failure_policy": "fail"}
 
@@ -87,4 +89,22 @@ async def test_many_streams_and_answers_at_once_are_all_served_by_the_pair(simul
     samples = await simulation.samples()
     assert samples["pdrouter_requests_total{outcome=ok,path=disaggregated}"] == 40
     assert samples["pdrouter_request_output_tokens_sum{}"] == 320
+    assert simulation.outstanding() == 0
+
+
+async def test_a_burst_on_simulated_engines_overflows_and_every_answer_is_what_it_would_have_been(
+    simulation: Bench,
+) -> None:
+    """Each prompt is predicted to take 0.4 s: four are let wait for prefill at a time, the others are not."""
+    costs = COSTS.model_copy(update={"ttft_b": 4e-3, "itl_a": 1e-3})
+    simulation.config(costs=costs, local_prefill=True)
+    asked: dict[str, Any] = {"prompt": list(range(1, 101)), "max_tokens": 8, "temperature": 0}
+    answers = await asyncio.gather(*(simulation.post(**asked) for _ in range(12)))
+    assert {status for status, _ in answers} == {200}
+    assert len({answer["choices"][0]["text"] for _, answer in answers}) == 1
+    samples = await simulation.samples()
+    late = samples["pdrouter_aggregated_total{reason=prefill_late}"]
+    assert late > 0
+    assert samples["pdrouter_requests_total{outcome=ok,path=aggregated}"] == late
+    assert samples["pdrouter_requests_total{outcome=ok,path=disaggregated}"] == 12 - late
     assert simulation.outstanding() == 0

@@ -59,11 +59,10 @@ async def test_the_routing_table_is_shown_as_the_router_has_it(pair: Bench) -> N
 
 
 async def test_an_engine_that_left_the_table_is_counted_while_it_still_has_requests(pair: Bench) -> None:
-    load = pair.fleet.scheduler.load
-    load.acquire("d", Role.DECODE)
+    claim = pair.fleet.scheduler.load.acquire("d", Role.DECODE, 100)
     pair.fleet.set_engines([])
     assert (await pair.samples())["pdrouter_outstanding_requests{engine=d,role=decode}"] == 1
-    load.release("d", Role.DECODE)
+    claim.release()
     pair.fleet.set_engines([])
     assert "pdrouter_outstanding_requests{engine=d,role=decode}" not in await pair.samples()
 

@@ -11,26 +11,11 @@ from hypothesis import strategies as st
 from pdoperator.api.names import Role, State
 from pdoperator.scheduling.engines import Engine, Table, build_table
 from pdoperator.scheduling.pick import Scheduler
-
-NOW_S = 100.0
-
-
-def engine(name: str, role: Role, revision: str = "r1", **more: object) -> Engine:
-    facts: dict[str, object] = {"address": "10.0.0.1:8000", "state": State.SERVING, "ready": True, **more}
-    return Engine(name=name, role=role, revision=revision, **facts)  # type: ignore[arg-type]
-
-
-def table(*engines: Engine) -> Table:
-    return build_table(engines)
-
-
-P1, P2 = engine("p1", Role.PREFILL), engine("p2", Role.PREFILL)
-D1, D2 = engine("d1", Role.DECODE), engine("d2", Role.DECODE)
-B1 = engine("b1", Role.BOTH)
+from scheduling.world import B1, CONFIG, D1, D2, NOW_S, P1, P2, engine, table
 
 
 def names_prefill(t: Table, scheduler: Scheduler | None = None) -> str | None:
-    picked = (scheduler or Scheduler()).prefill(t, NOW_S)
+    picked = (scheduler or Scheduler()).prefill(t, NOW_S, CONFIG)
     return picked.name if picked else None
 
 
@@ -59,17 +44,17 @@ def names_prefill(t: Table, scheduler: Scheduler | None = None) -> str | None:
 )
 def test_who_may_serve(engines: list[Engine], prefill: str | None, aggregated: str | None) -> None:
     assert names_prefill(table(*engines)) == prefill
-    picked = Scheduler().aggregated(table(*engines), NOW_S)
+    picked = Scheduler().aggregated(table(*engines), NOW_S, CONFIG, 100)
     if aggregated or not engines:
         assert (picked.name if picked else None) == aggregated
 
 
 def test_the_least_busy_is_picked_whatever_it_is_busy_with() -> None:
     scheduler = Scheduler()
-    scheduler.load.acquire("p1", Role.DECODE)  # left over from before its role changed
+    left_over = scheduler.load.acquire("p1", Role.DECODE, 100, computed=True)  # from before its role changed
     assert names_prefill(table(P1, P2, D1), scheduler) == "p2"
-    scheduler.load.release("p1", Role.DECODE)
-    scheduler.load.acquire("p2", Role.PREFILL)
+    left_over.release()
+    scheduler.load.acquire("p2", Role.PREFILL, 100)
     assert names_prefill(table(P1, P2, D1), scheduler) == "p1"
 
 
@@ -79,8 +64,7 @@ def test_equals_take_turns_even_when_each_request_is_done_before_the_next() -> N
     for _ in range(6):
         name = names_prefill(t, scheduler)
         assert name
-        scheduler.load.acquire(name, Role.PREFILL)
-        scheduler.load.release(name, Role.PREFILL)
+        scheduler.load.acquire(name, Role.PREFILL, 100).release()
         order.append(name)
     assert order == ["p1", "p2", "p3"] * 2
 
@@ -89,17 +73,17 @@ def test_complete_revisions_share_the_load_by_their_engines() -> None:
     small = [engine("p", Role.PREFILL, "a"), engine("d", Role.DECODE, "a")]
     large = [engine(f"{r.value}{i}", r, "b") for r in (Role.PREFILL, Role.DECODE) for i in range(3)]
     scheduler, t = Scheduler(), table(*small, *large)
-    picked = Counter(e.revision for _ in range(80) if (e := scheduler.prefill(t, NOW_S)))
+    picked = Counter(e.revision for _ in range(80) if (e := scheduler.prefill(t, NOW_S, CONFIG)))
     assert picked == {"a": 20, "b": 60}
 
 
 def test_a_retry_stays_within_the_revision_and_off_what_failed() -> None:
     other = [engine("q", Role.PREFILL, "r2"), engine("e", Role.DECODE, "r2")]
     t = table(P1, P2, D1, *other)
-    again = Scheduler().prefill(t, NOW_S, "r1", {"p1"})
+    again = Scheduler().prefill(t, NOW_S, CONFIG, "r1", {"p1"})
     assert again is not None
     assert again.name == "p2"
-    assert Scheduler().prefill(t, NOW_S, "r1", {"p1", "p2"}) is None
+    assert Scheduler().prefill(t, NOW_S, CONFIG, "r1", {"p1", "p2"}) is None
 
 
 def test_what_failed_a_moment_ago_is_left_alone_although_it_looks_idle() -> None:
@@ -107,12 +91,12 @@ def test_what_failed_a_moment_ago_is_left_alone_although_it_looks_idle() -> None
     scheduler.load.shun("p1", NOW_S + 5)
     scheduler.load.shun("d1", NOW_S + 5)
     for name in ("p2", "d2"):
-        scheduler.load.acquire(name, Role.PREFILL)
+        scheduler.load.acquire(name, Role.PREFILL, 100)
     assert names_prefill(t, scheduler) == "p2"
-    decode = scheduler.decode(t, NOW_S, "r1", {"p2"})
+    decode = scheduler.decode(t, NOW_S, CONFIG, "r1", {"p2"})
     assert decode is not None
     assert decode.name == "d2"
-    later = scheduler.prefill(t, NOW_S + 5)
+    later = scheduler.prefill(t, NOW_S + 5, CONFIG)
     assert later is not None
     assert later.name == "p1"
 
@@ -120,21 +104,20 @@ def test_what_failed_a_moment_ago_is_left_alone_although_it_looks_idle() -> None
 def test_without_an_alternative_even_what_just_failed_is_asked() -> None:
     scheduler = Scheduler()
     scheduler.load.shun("d1", NOW_S + 5)
-    assert scheduler.aggregated(table(D1), NOW_S) == D1
-    assert scheduler.aggregated(table(D1, P1), NOW_S) == P1
+    assert scheduler.aggregated(table(D1), NOW_S, CONFIG, 100) == D1
+    assert scheduler.aggregated(table(D1, P1), NOW_S, CONFIG, 100) == P1
 
 
 def test_the_doubted_comes_after_its_equals_and_before_other_kinds() -> None:
     scheduler = Scheduler()
-    assert scheduler.aggregated(table(D1, D2), NOW_S, doubted={"d1"}) == D2
-    assert scheduler.aggregated(table(D1, P1), NOW_S, doubted={"d1"}) == D1
+    assert scheduler.aggregated(table(D1, D2), NOW_S, CONFIG, 100, doubted={"d1"}) == D2
+    assert scheduler.aggregated(table(D1, P1), NOW_S, CONFIG, 100, doubted={"d1"}) == D1
 
 
 def test_an_account_is_forgotten_with_its_engine_but_not_before_its_requests_are() -> None:
     load = Scheduler().load
-    load.acquire("gone", Role.DECODE)
-    load.acquire("done", Role.DECODE)
-    load.release("done", Role.DECODE)
+    load.acquire("gone", Role.DECODE, 100)
+    load.acquire("done", Role.DECODE, 100).release()
     load.keep([])
     assert load.engines() == ["gone"]
 
@@ -162,12 +145,12 @@ def test_whatever_the_fleet_a_pair_is_two_usable_engines_of_one_revision_each_th
     t, scheduler = build_table(engines), Scheduler()
     for name, count in loads.items():
         for _ in range(count):
-            scheduler.load.acquire(name, Role.DECODE)
-    prefill = scheduler.prefill(t, NOW_S)
+            scheduler.load.acquire(name, Role.DECODE, 100)
+    prefill = scheduler.prefill(t, NOW_S, CONFIG)
     if prefill is None:
         assert not any(group.prefill and group.decode for group in t.groups.values())
         return
-    decode = scheduler.decode(t, NOW_S, prefill.revision, {prefill.name})
+    decode = scheduler.decode(t, NOW_S, CONFIG, prefill.revision, {prefill.name})
     assert decode is not None
     assert decode.name != prefill.name
     assert decode.revision == prefill.revision
@@ -185,6 +168,6 @@ def test_whenever_any_engine_is_usable_a_request_can_be_served_and_never_by_an_u
     engines: list[Engine],
 ) -> None:
     t = build_table(engines)
-    picked = Scheduler().aggregated(t, NOW_S)
+    picked = Scheduler().aggregated(t, NOW_S, CONFIG, 100)
     assert (picked is not None) == any(e.usable for e in t.engines) == t.usable
     assert picked is None or picked.usable

@@ -81,7 +81,7 @@ def test_a_router_is_read_with_its_counters_and_its_engines() -> None:
 def test_what_the_router_really_exposes_is_what_is_read() -> None:
     fleet = Fleet()
     fleet.set_engines([Engine("e1", "10.0.0.1:8000", Role.DECODE, State.SERVING, "r1", ready=True)])
-    fleet.scheduler.load.acquire("e1", Role.DECODE)
+    fleet.scheduler.load.acquire("e1", Role.DECODE, 100)
     fleet.scheduler.load.export("e1")
     metrics = Metrics(fleet)
     metrics.admitted.inc()

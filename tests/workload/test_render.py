@@ -10,8 +10,10 @@ import pytest
 from pdoperator.api import names
 from pdoperator.api.names import Pool
 from pdoperator.api.spec import Spec
+from pdoperator.capacity.builtin import BUILTIN
 from pdoperator.workload.pairing import pairing_problem, pools
 from pdoperator.workload.render import Owner, render
+from pdoperator.workload.router import router_config
 
 OWNER = Owner("tiny", "team-a", "uid-1")
 
@@ -197,6 +199,26 @@ def test_the_router_may_read_pods_and_its_own_settings_and_nothing_else() -> Non
     assert next(rule for rule in rules if rule["resources"] == ["configmaps"])["resourceNames"] == [
         "tiny-router"
     ]
+
+
+def test_the_router_predicts_by_the_profile_that_sizes_are_planned_with() -> None:
+    costs = router_config(spec(hardware={"preset": "gh200"}), "tiny").costs
+    profile = BUILTIN["h200-llama-3.1-8b-fp8-tp1"]
+    assert costs is not None
+    assert (costs.ttft_b, costs.ttft_c) == (profile.ttft.b, profile.ttft.c)
+    assert (costs.itl_a, costs.itl_b, costs.itl_c) == (profile.itl.a, profile.itl.b, profile.itl.c)
+    assert costs.pass_s + costs.latency_s == pytest.approx(profile.ttft.a)
+    assert costs.transfer_s_per_token == pytest.approx(131072 / 50e9)
+    assert (costs.batched_tokens, costs.kv_tokens) == (8192, 945029)
+
+
+def test_with_a_profile_that_there_is_none_of_the_router_predicts_nothing() -> None:
+    assert router_config(spec(hardware={"profile": "a-dream"}), "tiny").costs is None
+
+
+@pytest.mark.parametrize(("choice", "local"), [({}, True), ({"localPrefill": "Never"}, False)])
+def test_local_prefill_can_be_switched_off(choice: dict[str, str], local: bool) -> None:
+    assert router_config(spec(router={"scheduling": choice}), "tiny").local_prefill is local
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,10 @@ PREFILL_TIMEOUT = "120s"
 SHUN_S = 5.0
 # Of the KV lease; past it the decode engine recomputes, for late pulls give wrong tokens silently.
 LEASE_SHARE = 0.8
+# Of the TTFT target: a prompt that prefill engines are predicted to need more for may go to a decode engine. Whenever
+# that is sooner is too often: TTFT breaks elsewhere, TPOT triples (in replays). So late it is a valve for bursts.
+LATE_SHARE = 0.8
+CHARACTERS_PER_TOKEN = 4.0  # of English text; until finished requests have told the model's own
 # Idle connections to engines; uvicorn closes its end after 5 s, and a POST must not meet that.
 KEEPALIVE_S = 2.0
 MAX_BODY_BYTES = 64 << 20  # long prompts as token ids, or images

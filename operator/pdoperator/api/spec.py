@@ -246,6 +246,22 @@ class Transport(ApiModel):
     ] = ""
 
 
+class LocalPrefill(StrEnum):
+    """Whether a decode engine prefills what prefill engines would be late with."""
+
+    LAZY = "Lazy"
+    NEVER = "Never"
+
+
+class Scheduling(ApiModel):
+    """How the router picks engines."""
+
+    local_prefill: Annotated[
+        LocalPrefill,
+        Field(description="Whether a decode engine prefills what prefill engines would be late with."),
+    ] = LocalPrefill.LAZY
+
+
 class Router(ApiModel):
     """The router in front of the engines."""
 
@@ -257,6 +273,7 @@ class Router(ApiModel):
     prefill_timeout: Annotated[
         Duration, Field(description="Limit of the prefill step; past it another way is tried.")
     ] = defaults.PREFILL_TIMEOUT
+    scheduling: Scheduling = Scheduling()
     template: PodTemplate = {}
 
 

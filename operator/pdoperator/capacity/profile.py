@@ -115,6 +115,13 @@ class Profile:
         """The part of a first token's latency in which the engine is free for others: HTTP, scheduler, detokenizer."""
         return self.ttft.a - self.pass_s
 
+    @property
+    def transfer_s_per_token(self) -> float:
+        """What handing over a token's KV takes; 0 where memory or link are not known."""
+        if not self.kv_bytes_per_token or not self.link_bytes_per_s:
+            return 0.0
+        return self.kv_bytes_per_token / self.link_bytes_per_s
+
     def step_s(self, batch: int, context_tokens: float, chunks: Sequence[Chunk] = ()) -> float:
         """Seconds of one step in which `batch` sequences with `context_tokens` in all decode and chunks are prefilled.
 

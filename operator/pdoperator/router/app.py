@@ -17,7 +17,7 @@ from pdoperator.router.errors import ClientFault, error_event, error_response
 from pdoperator.router.exchange import REQUEST_ID, ClientGone, Exchange
 from pdoperator.router.fleet import Fleet
 from pdoperator.router.metrics import Metrics, Outcome, Path, Source
-from pdoperator.router.prompt import PromptSize, TokenEstimate, prompt_size
+from pdoperator.router.prompt import PromptSize, TokenEstimate, prompt_size, work_tokens
 from pdoperator.router.steps import NoEngine, Steps
 from pdoperator.router.upstream import EngineFailed, Engines, Rejected
 
@@ -140,17 +140,18 @@ class Router:
         if call.stripped:
             self.metrics.stripped.inc()
         size = prompt_size(call.body, chat)
-        self._note_admission(size)
+        tokens = self._estimate.tokens(size)
+        self._note_admission(size, tokens)
         self._engines.set_connect_limit(config.connect_timeout_s)
         headers = {name: request.headers[name] for name in FORWARDED if name in request.headers}
         headers["Content-Type"] = "application/json"
         request_id = request.headers.get(REQUEST_ID, "")[:REQUEST_ID_MAX] or uuid.uuid4().hex
-        return Exchange(request, call, config, request_id, headers, arrival_s, size)
+        known = work_tokens(size, tokens)
+        return Exchange(request, call, config, request_id, headers, arrival_s, size, known)
 
-    def _note_admission(self, size: PromptSize) -> None:
+    def _note_admission(self, size: PromptSize, tokens: float | None) -> None:
         """Demand is counted here: what finishes is bounded by what the engines can do."""
         self.metrics.admitted.inc()
-        tokens = self._estimate.tokens(size)
         if tokens is not None:
             self.metrics.sized[Source.EXACT if size.tokens else Source.ESTIMATED].inc()
             self.metrics.admitted_tokens.inc(tokens)

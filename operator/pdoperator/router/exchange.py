@@ -35,6 +35,7 @@ class Exchange:
     headers: dict[str, str]  # for the engines
     arrival_s: float
     prompt: PromptSize
+    prompt_tokens: int  # as far as it can be told before an engine has seen it; see input_tokens
     exporter: str | None = None  # the engine that keeps finished KV for it
     path: Path = Path.NONE
     outcome: Outcome = Outcome.OK
@@ -76,6 +77,11 @@ class Exchange:
         if isinstance(usage, dict):
             self.input_tokens = _count(usage.get("prompt_tokens"), self.input_tokens)
             self.output_tokens = _count(usage.get("completion_tokens"), self.output_tokens)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of its prompt: an engine's own count once there is one."""
+        return self.prompt_tokens if self.input_tokens is None else self.input_tokens
 
     @property
     def tpot_s(self) -> float | None:

@@ -96,6 +96,7 @@ class Aggregated(StrEnum):
     DECODE_FAILED = "decode_failed"
     LEASE_EXPIRED = "lease_expired"
     NOT_TRANSFERABLE = "not_transferable"
+    PREFILL_LATE = "prefill_late"
 
 
 class Step(StrEnum):
@@ -222,7 +223,7 @@ class FleetCollector(Collector):
         for engine in fleet.table.engines:
             info.add_metric([engine.name, engine.role, engine.state or "", engine.revision], 1)
         for name in {*(engine.name for engine in fleet.table.engines), *load.engines()}:
-            exports.add_metric([name], load.exports(name))
+            exports.add_metric([name], load.account(name).exports)
             for role, count in load.outstanding(name).items():
                 outstanding.add_metric([name, role], count)
         yield outstanding

@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from pdoperator.api import defaults
+
 # Weight of what was learnt before each further request: some hundred requests are remembered.
 MEMORY = 0.99
 
@@ -43,6 +45,11 @@ class TokenEstimate:
         if not size.characters or not self._characters:
             return None
         return size.characters * self._tokens / self._characters
+
+
+def work_tokens(size: PromptSize, tokens: float | None) -> int:
+    """What engines are picked by: the estimate `tokens`, else what characters usually make; 1 at least."""
+    return max(1, round(size.characters / defaults.CHARACTERS_PER_TOKEN if tokens is None else tokens))
 
 
 def prompt_size(body: dict[str, Any], chat: bool) -> PromptSize:

@@ -20,6 +20,7 @@ from pdoperator.router.metrics import Aggregated, Metrics, Outcome, Path, Step
 from pdoperator.router.sse import EventStream
 from pdoperator.router.upstream import EngineFailed, Engines, whole_answer, within
 from pdoperator.scheduling.engines import Engine
+from pdoperator.scheduling.load import Claim
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +63,14 @@ class Steps:
         revision: str | None = None
         tried: set[str] = set()
         while len(tried) < PREFILL_ATTEMPTS:
-            engine = self._fleet.scheduler.prefill(self._fleet.table, self._loop.time(), revision, tried)
+            engine = self._pick_prefill(x, revision, tried)
             if engine is None:
                 break
             if tried:
                 self._metrics.retries[Step.PREFILL].inc()
+            elif self._goes_local(x, engine):
+                self._metrics.aggregated[Aggregated.PREFILL_LATE].inc()
+                return None
             body = body or x.call.prefill_body()
             try:
                 return await self._prefill_on(engine, x, body)
@@ -88,7 +92,7 @@ class Steps:
             if engine is None:
                 handoff = None
                 engine = self._fleet.scheduler.aggregated(
-                    self._fleet.table, self._loop.time(), tried, doubted
+                    self._fleet.table, self._loop.time(), x.config, x.tokens, tried, doubted
                 )
             if engine is None:
                 break
@@ -115,10 +119,18 @@ class Steps:
             self._fleet.scheduler.load.taken(x.exporter)
             x.exporter = None
 
+    def _pick_prefill(self, x: Exchange, revision: str | None, tried: set[str]) -> Engine | None:
+        fleet = self._fleet
+        return fleet.scheduler.prefill(fleet.table, self._loop.time(), x.config, revision, tried)
+
+    def _goes_local(self, x: Exchange, engine: Engine) -> bool:
+        fleet = self._fleet
+        return fleet.scheduler.prefills_locally(fleet.table, self._loop.time(), x.config, engine, x.tokens)
+
     async def _prefill_on(self, engine: Engine, x: Exchange, body: bytes) -> Handoff:
         headers = {**x.headers, REQUEST_ID: f"{x.request_id}-prefill"}
         load = self._fleet.scheduler.load
-        load.acquire(engine.name, Role.PREFILL)
+        claim = load.acquire(engine.name, Role.PREFILL, x.tokens)
         try:
             self._metrics.queue[Role.PREFILL].observe(self._loop.time() - x.arrival_s)
             async with (
@@ -127,7 +139,7 @@ class Steps:
             ):
                 raw = await response.read()
         finally:
-            load.release(engine.name, Role.PREFILL)
+            claim.release()
         answer = whole_answer(raw, engine)
         params = answer.get("kv_transfer_params")
         if not isinstance(params, dict) or not params.get("do_remote_prefill"):
@@ -145,7 +157,7 @@ class Steps:
             self._metrics.aggregated[Aggregated.LEASE_EXPIRED].inc()
             return None
         peer = handoff.engine
-        engine = self._fleet.scheduler.decode(self._fleet.table, now_s, peer.revision, {peer.name})
+        engine = self._fleet.scheduler.decode(self._fleet.table, now_s, x.config, peer.revision, {peer.name})
         if engine is None:
             self._metrics.aggregated[Aggregated.NO_DECODE_ENGINE].inc()
         return engine
@@ -153,14 +165,16 @@ class Steps:
     async def _decode_on(self, engine: Engine, x: Exchange, handoff: Handoff | None) -> web.StreamResponse:
         headers = {**x.headers, REQUEST_ID: x.request_id}
         body = x.call.decode_body(handoff.params if handoff else None)
-        load = self._fleet.scheduler.load
-        load.acquire(engine.name, Role.DECODE)
+        claim = self._fleet.scheduler.load.acquire(
+            engine.name, Role.DECODE, x.tokens, computed=handoff is not None
+        )
         try:
             self._metrics.queue[Role.DECODE].observe(self._loop.time() - x.arrival_s)
-            serve = self._stream if x.call.stream else self._whole
-            return await serve(engine, x, body, headers)
+            if x.call.stream:
+                return await self._stream(engine, x, body, headers, claim)
+            return await self._whole(engine, x, body, headers)
         finally:
-            load.release(engine.name, Role.DECODE)
+            claim.release()
 
     async def _whole(
         self, engine: Engine, x: Exchange, body: bytes, headers: dict[str, str]
@@ -174,11 +188,11 @@ class Steps:
         return web.Response(body=raw, content_type="application/json", headers={REQUEST_ID: x.request_id})
 
     async def _stream(
-        self, engine: Engine, x: Exchange, body: bytes, headers: dict[str, str]
+        self, engine: Engine, x: Exchange, body: bytes, headers: dict[str, str], claim: Claim
     ) -> web.StreamResponse:
         stream = EventStream(x.call.wants_usage)
         try:
-            await self._pump(engine, x, body, headers, stream)
+            await self._pump(engine, x, body, headers, stream, claim)
         finally:
             x.note_usage(stream.usage)
             if x.response is not None and stream.usage is None:
@@ -192,7 +206,13 @@ class Steps:
         return await x.end()
 
     async def _pump(
-        self, engine: Engine, x: Exchange, body: bytes, headers: dict[str, str], stream: EventStream
+        self,
+        engine: Engine,
+        x: Exchange,
+        body: bytes,
+        headers: dict[str, str],
+        stream: EventStream,
+        claim: Claim,
     ) -> None:
         """Pass the engine's events on. What comes before the first with output is held back: until then another
         engine can be asked."""
@@ -205,6 +225,7 @@ class Steps:
             async for chunk in response.content.iter_any():
                 out = stream.feed(chunk)
                 if stream.events != seen:
+                    claim.generated(stream.events - seen)
                     seen = stream.events
                     x.last_s = self._loop.time()
                 if x.response is None:

@@ -9,89 +9,131 @@ from pdoperator.api.names import Role
 
 
 @dataclass(slots=True)
-class _Entry:
-    prefill: int = 0
+class Account:
+    """What one engine has of us. Tokens are whole numbers, so that sums do not drift."""
+
+    prefill: int = 0  # requests, by the role in which it was given them
     decode: int = 0
+    prompts: int = 0  # those of them whose prompt is still to be computed there
+    prompt_tokens: int = 0
+    prompt_squares: int = 0  # attention costs the square of a prompt's tokens
+    context_tokens: int = 0  # of the requests that decode, or are about to
     exports: int = 0
     turn: int = 0  # when it was last given a request, counted in requests
     shunned_until_s: float = float("-inf")
 
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return self.prefill + self.decode
+
+    @property
+    def batch(self) -> int:
+        """Those that decode, or are about to."""
+        return self.requests - self.prompts
+
+
+class Claim:
+    """One request on an engine, from `Load.acquire` to `release`: first its prompt waits, then its context is read."""
+
+    __slots__ = ("_account", "_role", "_tokens", "_waits")
+
+    def __init__(self, account: Account, role: Role, tokens: int, waits: bool) -> None:
+        self._account, self._role, self._tokens, self._waits = account, role, tokens, waits
+        if role is Role.PREFILL:
+            account.prefill += 1
+        else:
+            account.decode += 1
+        if waits:
+            account.prompts += 1
+            account.prompt_tokens += tokens
+            account.prompt_squares += tokens**2
+        else:
+            account.context_tokens += tokens
+
+    def generated(self, tokens: int) -> None:
+        """So many output tokens more; with the first its prompt is done, if the engine had to compute it."""
+        self._computed()
+        self._tokens += tokens
+        self._account.context_tokens += tokens
+
+    def release(self) -> None:
+        """It has finished there, however it did. Once."""
+        self._computed()
+        account = self._account
+        account.context_tokens -= self._tokens
+        if self._role is Role.PREFILL:
+            account.prefill -= 1
+        else:
+            account.decode -= 1
+
+    def _computed(self) -> None:
+        if self._waits:
+            self._waits = False
+            account, tokens = self._account, self._tokens
+            account.prompts -= 1
+            account.prompt_tokens -= tokens
+            account.prompt_squares -= tokens**2
+            account.context_tokens += tokens
+
 
 class Load:
-    """Outstanding requests by engine and role, whose turn it was, and who failed a moment ago."""
+    """The accounts of all engines: outstanding work, whose turn it was, and who failed a moment ago."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
+        self._accounts: dict[str, Account] = {}
         self._turns = 0
 
-    def acquire(self, engine: str, role: Role) -> None:
-        """Count a request handed to `engine`; `role` is what it is used for, prefill or decode."""
-        entry = self._entry(engine)
+    def acquire(self, engine: str, role: Role, tokens: int, computed: bool = False) -> Claim:
+        """Count a request handed to `engine`; `role` is what it is used for, prefill or decode. The engine is to
+        compute its prompt of so many tokens, unless it gets their KV `computed`."""
+        account = self._accounts.get(engine)
+        if account is None:
+            account = self._accounts[engine] = Account()
         self._turns += 1
-        entry.turn = self._turns
-        if role is Role.PREFILL:
-            entry.prefill += 1
-        else:
-            entry.decode += 1
+        account.turn = self._turns
+        return Claim(account, role, tokens, waits=not computed)
 
-    def release(self, engine: str, role: Role) -> None:
-        """Count it as finished. Each acquire is released exactly once, in the role it was acquired in."""
-        entry = self._entry(engine)
-        if role is Role.PREFILL:
-            entry.prefill -= 1
-        else:
-            entry.decode -= 1
+    def account(self, engine: str) -> Account:
+        """What `engine` has of us now; to read only."""
+        return self._accounts.get(engine, _NOTHING)
 
     def export(self, engine: str) -> None:
         """Count a prefill that `engine` has finished: it keeps the KV until a decode engine has taken it."""
-        self._entry(engine).exports += 1
+        self._accounts.setdefault(engine, Account()).exports += 1
 
     def taken(self, engine: str) -> None:
         """Count it as taken, or as not wanted any more. Once for each export."""
-        self._entry(engine).exports -= 1
-
-    def exports(self, engine: str) -> int:
-        """Prefills whose KV the engine keeps for us."""
-        entry = self._entries.get(engine)
-        return 0 if entry is None else entry.exports
+        self._accounts[engine].exports -= 1
 
     def shun(self, engine: str, until_s: float) -> None:
         """Prefer others to `engine` until then: what fails at once always looks least busy."""
-        self._entry(engine).shunned_until_s = until_s
+        self._accounts.setdefault(engine, Account()).shunned_until_s = until_s
 
     def shunned(self, engine: str, now_s: float) -> bool:
         """Whether it is to be avoided now."""
-        entry = self._entries.get(engine)
-        return entry is not None and entry.shunned_until_s > now_s
-
-    def rank(self, engine: str) -> tuple[int, int]:
-        """Smaller is picked first: outstanding requests in both roles, then whose turn is longest ago."""
-        entry = self._entries.get(engine)
-        return (0, 0) if entry is None else (entry.prefill + entry.decode, entry.turn)
+        return self.account(engine).shunned_until_s > now_s
 
     def outstanding(self, engine: str) -> dict[Role, int]:
         """Requests outstanding on it, by the role it is used in."""
-        entry = self._entries.get(engine, _Entry())
-        return {Role.PREFILL: entry.prefill, Role.DECODE: entry.decode}
+        account = self.account(engine)
+        return {Role.PREFILL: account.prefill, Role.DECODE: account.decode}
 
     def engines(self) -> list[str]:
         """Names of all engines it keeps an account of."""
-        return list(self._entries)
+        return list(self._accounts)
 
     def keep(self, engines: Iterable[str]) -> None:
         """Forget the engines not named, but for those that still have a request."""
         named = set(engines)
-        self._entries = {
-            name: entry
-            for name, entry in self._entries.items()
-            if name in named or entry.prefill or entry.decode or entry.exports
+        self._accounts = {
+            name: account
+            for name, account in self._accounts.items()
+            if name in named or account.requests or account.exports
         }
 
-    def _entry(self, engine: str) -> _Entry:
-        entry = self._entries.get(engine)
-        if entry is None:
-            entry = self._entries[engine] = _Entry()
-        return entry
+
+_NOTHING = Account()
 
 
 class Rotation:

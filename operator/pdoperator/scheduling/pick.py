@@ -1,31 +1,50 @@
-"""Which engine takes this step: the least busy of those that may, turns taken in rotation among equals.
+"""Which engine takes this step: the one with the least predicted work of those that may, turns taken among equals.
 
 The decode engine is picked when the prefill is done, not with it: by then queues have moved on, and so may roles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
+from pdoperator.api.names import Role
+from pdoperator.api.router_config import RouterConfig
 from pdoperator.scheduling.engines import Engine, Table
-from pdoperator.scheduling.load import Load, Rotation
+from pdoperator.scheduling.load import Account, Load, Rotation
+from pdoperator.scheduling.predict import (
+    TOKENS,
+    has_room,
+    late,
+    local_ttft_s,
+    next_step_s,
+    prompts_s,
+    remote_ttft_s,
+)
 
 NONE: frozenset[str] = frozenset()
 
 
 class Scheduler:
-    """Picks from whatever table it is given; keeps the load and the rotation over revisions."""
+    """Picks from whatever table it is given; keeps the load and the rotation over revisions.
+
+    Work is predicted by the configuration's costs of an engine; without them it is compared in tokens.
+    """
 
     def __init__(self) -> None:
         self.load = Load()
         self._rotation = Rotation()
 
     def prefill(
-        self, table: Table, now_s: float, revision: str | None = None, exclude: Collection[str] = NONE
+        self,
+        table: Table,
+        now_s: float,
+        config: RouterConfig,
+        revision: str | None = None,
+        exclude: Collection[str] = NONE,
     ) -> Engine | None:
         """A prefill engine of a revision that can also decode; of `revision` when given. None: serve aggregated.
 
-        Revisions share the load by their number of engines.
+        The one with the least work before it. Revisions share the load by their number of engines.
         """
         groups = table.complete if revision is None else [g for g in table.complete if g.revision == revision]
         open_groups = {
@@ -40,29 +59,76 @@ class Scheduler:
             chosen = next(iter(open_groups))
         else:
             chosen = self._rotation.next({name: group.size for name, (group, _) in open_groups.items()})
-        return self._least(open_groups[chosen][1])
+        costs = config.costs or TOKENS
+        return self._least(open_groups[chosen][1], lambda account: prompts_s(costs, account))
 
-    def decode(self, table: Table, now_s: float, revision: str, exclude: Collection[str]) -> Engine | None:
-        """A decode engine to continue a prefill of `revision`; `exclude` names at least the one that prefilled."""
+    def decode(
+        self, table: Table, now_s: float, config: RouterConfig, revision: str, exclude: Collection[str]
+    ) -> Engine | None:
+        """A decode engine to continue a prefill of `revision`; `exclude` names at least the one that prefilled.
+
+        The one whose steps take least time with all that it has.
+        """
         group = table.groups.get(revision)
-        return None if group is None else self._least(self._open(group.decode, now_s, exclude))
+        costs = config.costs or TOKENS
+        engines = [] if group is None else self._open(group.decode, now_s, exclude)
+        return self._least(engines, lambda account: next_step_s(costs, account))
 
     def aggregated(
-        self, table: Table, now_s: float, exclude: Collection[str] = NONE, doubted: Collection[str] = NONE
+        self,
+        table: Table,
+        now_s: float,
+        config: RouterConfig,
+        tokens: int,
+        exclude: Collection[str] = NONE,
+        doubted: Collection[str] = NONE,
     ) -> Engine | None:
         """An engine for both steps: one that decodes, else one without a role, else one that prefills.
 
-        Engines in `doubted` come after the others of their kind; those that just failed come last of all, but before
-        nothing at all.
+        The one that gives a prompt of `tokens` its first token soonest. Engines in `doubted` come after the others of
+        their kind; those that just failed come last of all, but before nothing at all.
         """
+        costs = config.costs or TOKENS
+
+        def work(account: Account) -> float:
+            return local_ttft_s(costs, account, tokens)
+
         tiers = [[engine for engine in tier if engine.name not in exclude] for tier in table.aggregated]
         for tier in tiers:
             if engines := self._open(tier, now_s, exclude):
-                return self._least([e for e in engines if e.name not in doubted] or engines)
-        return next((self._least(tier) for tier in tiers if tier), None)
+                return self._least([e for e in engines if e.name not in doubted] or engines, work)
+        return next((self._least(tier, work) for tier in tiers if tier), None)
+
+    def prefills_locally(
+        self, table: Table, now_s: float, config: RouterConfig, prefill: Engine, tokens: int
+    ) -> bool:
+        """Whether a prompt of `tokens` is better served by the `aggregated` engine alone than by `prefill` first.
+
+        A valve for bursts, not a habit: only when the prefill engine is about to be late and the other one is not.
+        """
+        costs, target_s = config.costs, config.ttft_target_s
+        if costs is None or not config.local_prefill:
+            return False
+        remote_s = remote_ttft_s(costs, self.load.account(prefill.name), tokens)
+        if not late(remote_s, target_s):
+            return False
+        engine = self.aggregated(table, now_s, config, tokens)
+        if engine is None or engine.role is Role.PREFILL:
+            return False
+        account = self.load.account(engine.name)
+        local_s = local_ttft_s(costs, account, tokens)
+        return (
+            local_s < remote_s
+            and local_s <= target_s
+            and has_room(costs, account, tokens, config.tpot_target_s)
+        )
 
     def _open(self, engines: Iterable[Engine], now_s: float, exclude: Collection[str]) -> list[Engine]:
         return [e for e in engines if e.name not in exclude and not self.load.shunned(e.name, now_s)]
 
-    def _least(self, engines: list[Engine]) -> Engine | None:
-        return min(engines, key=lambda engine: self.load.rank(engine.name), default=None)
+    def _least(self, engines: list[Engine], work: Callable[[Account], float]) -> Engine | None:
+        def rank(engine: Engine) -> tuple[float, int, int]:
+            account = self.load.account(engine.name)
+            return work(account), account.requests, account.turn
+
+        return min(engines, key=rank, default=None)

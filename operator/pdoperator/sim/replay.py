@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pdoperator.api import defaults
 from pdoperator.api.values import Missing, PerRole, Value
-from pdoperator.capacity.profile import Profile
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning.observation import EngineView, Observation, SloCounts
 from pdoperator.planning.settings import Limits, RoleLimits
@@ -95,8 +94,9 @@ def params_of(scenario: Scenario, router: RouterOptions) -> k.Params:
         kv_tokens=profile.kv_tokens,
         max_batch=profile.max_batch,
         batched_tokens=router.chunk_tokens or profile.batched_tokens,
-        transfer_s_per_token=_transfer_s_per_token(profile),
+        transfer_s_per_token=profile.transfer_s_per_token,
         ttft_s=scenario.ttft_s,
+        late_s=defaults.LATE_SHARE * scenario.ttft_s,
         tpot_s=scenario.tpot_s,
         local=list(LocalPrefill).index(router.local_prefill),
     )
@@ -252,12 +252,6 @@ def _moments(n: float, total: float, squares: float) -> tuple[float, float]:
 
 def _mean(total: float, n: float, why: str) -> Value[float] | Missing:
     return Value(float(total / n)) if n else Missing(why)
-
-
-def _transfer_s_per_token(profile: Profile) -> float:
-    if not profile.kv_bytes_per_token or not profile.link_bytes_per_s:
-        return 0.0
-    return profile.kv_bytes_per_token / profile.link_bytes_per_s
 
 
 def _limits(scenario: Scenario) -> Limits:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pdoperator.api import defaults, names
-from pdoperator.api.router_config import RouterConfig
-from pdoperator.api.spec import Spec
+from pdoperator.api.router_config import EngineCosts, RouterConfig
+from pdoperator.api.spec import LocalPrefill, Spec
 from pdoperator.api.units import seconds
+from pdoperator.capacity.builtin import profile_of
 from pdoperator.workload.engine import pod_ip_variable
 from pdoperator.workload.merge import merged
 
@@ -26,6 +27,28 @@ def router_config(spec: Spec, service: str) -> RouterConfig:
         kv_lease_s=spec.transport.kv_lease_seconds,
         ttft_target_s=seconds(spec.slo.ttft.target),
         tpot_target_s=seconds(spec.slo.tpot.target),
+        local_prefill=spec.router.scheduling.local_prefill is LocalPrefill.LAZY,
+        costs=_engine_costs(spec),
+    )
+
+
+def _engine_costs(spec: Spec) -> EngineCosts | None:
+    """What the router predicts with; None for a profile that there is none of, which the operator tells elsewhere."""
+    try:
+        profile = profile_of(spec.hardware)
+    except ValueError:
+        return None
+    return EngineCosts(
+        pass_s=profile.pass_s,
+        latency_s=profile.latency_s,
+        ttft_b=profile.ttft.b,
+        ttft_c=profile.ttft.c,
+        itl_a=profile.itl.a,
+        itl_b=profile.itl.b,
+        itl_c=profile.itl.c,
+        batched_tokens=profile.batched_tokens,
+        kv_tokens=profile.kv_tokens,
+        transfer_s_per_token=profile.transfer_s_per_token,
     )
 
 

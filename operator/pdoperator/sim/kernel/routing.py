@@ -1,7 +1,8 @@
 """The router in the compiled loop: predicted waits from what each engine has to do.
 
-The cluster's own router (scheduling/) still picks by outstanding requests and never prefills on decode engines while
-prefill engines are there: what is simulated here is ahead of it.
+The formulas are those of the cluster's router (scheduling/predict.py), a test holds the two together. What that one
+cannot see is known here: how far a prompt is, and what is in a prefix cache. It in turn leaves a prompt to the prefill
+engines where a decode engine lacks room or its steps would miss the TPOT target; that is not simulated.
 """
 
 from __future__ import annotations
@@ -27,9 +28,6 @@ from pdoperator.sim.kernel.state import (
     Params,
     State,
 )
-
-# A lazy router prefills on a decode engine only when the prefill engines are predicted to use this share of the target.
-LAZY_SHARE = 0.8
 
 
 @jit
@@ -116,7 +114,7 @@ def choose(state: State, params: Params, r: int) -> tuple[int, bool]:
     if params.local == LOCAL_NEVER:
         return p, False
     remote_s = remote_ttft_s(state, params, p, r)
-    if params.local != LOCAL_EAGER and remote_s + params.latency_s <= LAZY_SHARE * params.ttft_s:
+    if params.local != LOCAL_EAGER and remote_s + params.latency_s <= params.late_s:
         return p, False
     d, local_s = pick_local(state, params, r)
     if d == NONE or local_s >= remote_s or local_s + params.latency_s > params.ttft_s:

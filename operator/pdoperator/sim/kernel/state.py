@@ -60,6 +60,7 @@ class Params(NamedTuple):
     max_batch: int
     batched_tokens: int  # of one step, a decoded token of the batch counted as one
     transfer_s_per_token: float
+    late_s: float  # a predicted TTFT beyond which a lazy router looks for another way
     ttft_s: float  # targets
     tpot_s: float
     local: int

@@ -1,0 +1,66 @@
+"""What an engine's work is predicted to take, and when a prompt is better prefilled where it is decoded.
+
+Seconds, by the engine's profile; the simulator's router (sim/kernel/routing.py) decides by the same formulas. DOPD
+calls it length-aware scheduling: what counts is how long prompts are, not how many.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pdoperator.api import defaults
+from pdoperator.api.router_config import EngineCosts
+from pdoperator.scheduling.load import Account
+
+# An engine of which nothing is known: all work is in tokens then, which is enough to compare engines.
+TOKENS = EngineCosts(
+    pass_s=0.0, latency_s=0.0, ttft_b=1.0, ttft_c=0.0, itl_a=0.0, itl_b=0.0, itl_c=1.0,
+    batched_tokens=defaults.BATCHED_TOKENS, kv_tokens=1, transfer_s_per_token=0.0,
+)  # fmt: skip
+
+
+def prompts_s(costs: EngineCosts, account: Account) -> float:
+    """To prefill all prompts that wait there."""
+    return costs.ttft_b * account.prompt_tokens + costs.ttft_c * account.prompt_squares
+
+
+def decode_step_s(costs: EngineCosts, requests: int, context_tokens: int) -> float:
+    """One step that decodes a token of each of `requests`, whose contexts together are `context_tokens`."""
+    return costs.itl_a + costs.itl_b * requests + costs.itl_c * context_tokens
+
+
+def next_step_s(costs: EngineCosts, account: Account) -> float:
+    """A decode step when all requests that it has been given decode."""
+    return decode_step_s(costs, account.requests, account.context_tokens)
+
+
+def remote_ttft_s(costs: EngineCosts, account: Account, tokens: int) -> float:
+    """TTFT of a prompt by this prefill engine: the work before it, its own, the transfer, both calls' latency."""
+    waits_s = prompts_s(costs, account) + costs.pass_s + 2 * costs.latency_s
+    return waits_s + _own_s(costs, tokens) + costs.transfer_s_per_token * tokens
+
+
+def local_ttft_s(costs: EngineCosts, account: Account, tokens: int) -> float:
+    """TTFT of a prompt on this engine alone: its chunks share steps with the decodes there."""
+    chunk = max(1, costs.batched_tokens - account.batch)
+    steps = math.ceil((account.prompt_tokens + tokens) / chunk)
+    step_s = decode_step_s(costs, account.batch, account.context_tokens)
+    return steps * step_s + prompts_s(costs, account) + _own_s(costs, tokens) + costs.latency_s
+
+
+def late(remote_s: float, ttft_target_s: float) -> bool:
+    """Whether a prefill engine comes so near the target that another way is looked for."""
+    return remote_s > defaults.LATE_SHARE * ttft_target_s
+
+
+def has_room(costs: EngineCosts, account: Account, tokens: int, tpot_target_s: float) -> bool:
+    """Whether a decode engine can take one more prompt: its KV fits, and steps with it in the batch keep the target."""
+    context_tokens = account.context_tokens + account.prompt_tokens + tokens
+    return (
+        context_tokens <= costs.kv_tokens
+        and decode_step_s(costs, account.requests + 1, context_tokens) <= tpot_target_s
+    )
+
+
+def _own_s(costs: EngineCosts, tokens: int) -> float:
+    return costs.ttft_b * tokens + costs.ttft_c * tokens**2

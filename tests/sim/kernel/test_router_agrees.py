@@ -1,0 +1,102 @@
+"""The simulated router and the cluster's own decide alike: what a replay shows is what the cluster does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdoperator.api.names import Role
+from pdoperator.api.router_config import EngineCosts
+from pdoperator.capacity.profile import Fit, Profile
+from pdoperator.scheduling.pick import Scheduler
+from pdoperator.sim.kernel import state as k
+from pdoperator.sim.kernel.routing import choose, pick_decode
+from pdoperator.sim.scenario import LocalPrefill, RouterOptions
+from pdoperator.sim.traffic.trace import Trace
+from scheduling.world import NOW_S, config, engine, table
+from sim.kernel.engines import TTFT_S, engines_of
+
+PROFILE = Profile(
+    Fit(0.05, 1.1e-4, 3.3e-9), Fit(0.0117, 1.3e-4, 7.1e-8), kv_tokens=10**8, max_batch=64, batched_tokens=2048,
+    measured_pass_s=0.011, kv_bytes_per_token=1e5, link_bytes_per_s=5e9,
+)  # fmt: skip
+TOKENS = st.integers(1, 9000)
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What one engine has: prompts to compute, contexts that it decodes, `links` of them still on their way.
+
+    A prefill engine decodes nothing: among equals the cluster's router also looks at what is left from another role.
+    """
+
+    prefills: bool
+    prompts: list[int]
+    contexts: list[int]
+    links: int
+
+
+PROMPTS = st.lists(TOKENS, max_size=4)
+BUSY = st.builds(Busy, st.just(True), PROMPTS, st.just([]), st.just(0)) | st.builds(
+    Busy, st.just(False), PROMPTS, st.lists(TOKENS, max_size=6), st.integers(0, 6)
+)
+
+
+def both(engines: list[Busy], isl: int) -> tuple[k.State, k.Params, Scheduler, Any]:
+    """The same engines as the simulator and as the router see them."""
+    trace = Trace.of("t", np.zeros(1), np.array([isl], np.int32), np.array([10], np.int32))
+    roles = [k.PREFILL if one.prefills else k.DECODE for one in engines]
+    state, params = engines_of(trace, PROFILE, roles, RouterOptions(LocalPrefill.LAZY))
+    scheduler = Scheduler()
+    for e, one in enumerate(engines):
+        for tokens in one.prompts:
+            scheduler.load.acquire(str(e), Role.PREFILL if one.prefills else Role.DECODE, tokens)
+        for tokens in one.contexts:
+            scheduler.load.acquire(str(e), Role.DECODE, tokens, computed=True)
+        account, links = scheduler.load.account(str(e)), min(one.links, len(one.contexts))
+        state.engines[e]["turn"] = account.turn
+        state.engines[e]["prompt_tokens"] = sum(one.prompts)
+        state.engines[e]["prompt_work_s"] = params.ttft_b * sum(one.prompts) + params.ttft_c * sum(
+            tokens**2 for tokens in one.prompts
+        )
+        state.engines[e]["kv"] = sum(one.contexts)
+        state.engines[e]["batch"] = len(one.contexts) - links
+        state.queues[e]["count"][k.LINKS] = links
+        state.queues[e]["count"][k.PROMPTS] = len(one.prompts)
+    costs = EngineCosts(**{name: getattr(params, name) for name in EngineCosts.model_fields})
+    return state, params, scheduler, config(costs=costs, ttft_target_s=TTFT_S, tpot_target_s=np.inf)
+
+
+def rows(engines: list[Busy]) -> Any:
+    """The routing table."""
+    return table(
+        *(engine(str(e), Role.PREFILL if b.prefills else Role.DECODE) for e, b in enumerate(engines))
+    )
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    st.lists(BUSY, min_size=1, max_size=6).filter(lambda engines: any(not b.prefills for b in engines)),
+    TOKENS,
+)
+def test_a_prompt_goes_to_the_same_engine_and_as_often_past_prefill(engines: list[Busy], isl: int) -> None:
+    state, params, scheduler, settings = both(engines, isl)
+    fleet = rows(engines)
+    picked = scheduler.prefill(fleet, NOW_S, settings)
+    local = picked is None or scheduler.prefills_locally(fleet, NOW_S, settings, picked, isl)
+    if local:
+        picked = scheduler.aggregated(fleet, NOW_S, settings, isl)
+    assert picked is not None
+    assert choose(state, params, 0) == (int(picked.name), local)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(BUSY, min_size=1, max_size=6), st.integers(0, 5))
+def test_a_finished_prefill_goes_to_the_same_decode_engine(engines: list[Busy], source: int) -> None:
+    state, params, scheduler, settings = both(engines, 1000)
+    picked = scheduler.decode(rows(engines), NOW_S, settings, "r1", {str(source)})
+    assert pick_decode(state, params, source) == (k.NONE if picked is None else int(picked.name))
