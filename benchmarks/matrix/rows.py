@@ -60,7 +60,7 @@ class Bench:
 
     def answer(self, cell: Cell, policy: str) -> Answer:
         """Run what is not there yet."""
-        trace, scenario = self.stage(cell, self.seeds[0])
+        trace, scenario, _ = self.stage(cell, self.seeds[0])
         setting = resolve(policy, trace, scenario, lambda name: self._attempt(cell, name))
         if setting is None:
             return Answer(cell, policy, None, ())
@@ -71,14 +71,14 @@ class Bench:
         path = self.results / cell.name / f"{setting.replace(':', '_')}@{seed}.json"
         if path.is_file() and not self.again:
             return Summary(**json.loads(path.read_text()))
-        trace, scenario = self.stage(cell, seed)
-        policy, scenario = prepare(setting, trace, scenario)
+        trace, scenario, before = self.stage(cell, seed)
+        policy, scenario = prepare(setting, trace, scenario, before=before)
         found = summary(replay(trace, scenario, policy))
         _keep(path, asdict(found))
         return found
 
-    def stage(self, cell: Cell, seed: int) -> tuple[Trace, Scenario]:
-        """The cell's trace, drawn with this seed, and its scenario."""
+    def stage(self, cell: Cell, seed: int) -> tuple[Trace, Scenario, Trace | None]:
+        """The cell's trace, drawn with this seed, its scenario, and the trace's earlier days if it has any."""
         return _stage(self.traces, cell, seed)
 
     def _attempt(self, cell: Cell, setting: str) -> Tried:
@@ -94,15 +94,15 @@ class Bench:
 
 
 @lru_cache(maxsize=4)
-def _stage(traces: Path, cell: Cell, seed: int) -> tuple[Trace, Scenario]:
+def _stage(traces: Path, cell: Cell, seed: int) -> tuple[Trace, Scenario, Trace | None]:
     profile = BUILTIN[cell.profile]
-    trace = at_scale(WORKLOADS[cell.trace], traces, profile, cell.tpot_s, seed)
+    trace, before = at_scale(WORKLOADS[cell.trace], traces, profile, cell.tpot_s, seed)
     first = mm1_fleet(trace, profile, cell.ttft_s, cell.tpot_s)
     room = ROOM * (first.prefill + first.decode)
     scenario = Scenario(
         profile, cell.ttft_s, cell.tpot_s, first, startup_s=cell.startup_s, max_engines=room, seed=seed
     )
-    return trace, scenario
+    return trace, scenario, before
 
 
 def _keep(path: Path, found: dict[str, Any]) -> None:

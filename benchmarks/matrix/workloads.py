@@ -23,12 +23,16 @@ MOST_REQUESTS = 8_000_000
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`make(folder, seed)`: the trace at its own scale; `about` says what it is and how certain."""
+    """`make(folder, seed)`: the trace at its own scale; `about` says what it is and how certain.
+
+    `before`: the same of the days before it, where there are any: what policies may know when the trace begins.
+    """
 
     name: str
     about: str
     make: Callable[[Path, int], Trace]
     spread_s: float = SPREAD_S  # what users share lasts longer than this; see `scaled`
+    before: Callable[[Path, int], Trace] | None = None
 
 
 @lru_cache(maxsize=8)
@@ -53,9 +57,10 @@ WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload("azure2024-conv", "Azure 2024 conversation, days 2 and 3; drawn from digitised rates and lengths (S)",
-                 _days("azure2024_conv_semisynth_1of25", 2, 4)),
+                 _days("azure2024_conv_semisynth_1of25", 2, 4),
+                 before=_days("azure2024_conv_semisynth_1of25", 0, 2)),
         Workload("servegen-m-large", "Alibaba's m-large (ServeGen), days 2 and 3; drawn from published clients (S)",
-                 _days("servegen_m-large_synth", 2, 4)),
+                 _days("servegen_m-large_synth", 2, 4), before=_days("servegen_m-large_synth", 0, 2)),
         Workload("mooncake-conv", "Mooncake conversation, 59 min, prefix hits as an unlimited cache has them (M)",
                  _whole("mooncake_conversation")),
         Workload("burstgpt-ramp", "a 480 s ramp as in DOPD's replay, with BurstGPT's bursts and lengths (S)",
@@ -68,11 +73,15 @@ WORKLOADS = {
 }  # fmt: skip
 
 
-def at_scale(workload: Workload, folder: Path, profile: Profile, tpot_s: float, seed: int) -> Trace:
-    """The trace with as many users as keep BUSY_ENGINES busy on average, cut where that is too much to simulate."""
+def at_scale(
+    workload: Workload, folder: Path, profile: Profile, tpot_s: float, seed: int
+) -> tuple[Trace, Trace | None]:
+    """The trace with as many users as keep BUSY_ENGINES busy on average, cut where that is too much to simulate; and
+    the same users' earlier days, where there are any."""
     trace = workload.make(folder, seed)
     prefill_s, decode_s, _ = request_work(trace, profile, tpot_s)
     factor = BUSY_ENGINES * trace.span_s / float(prefill_s.sum() + decode_s.sum())
     if len(trace) * factor > MOST_REQUESTS:
         trace = window(trace, 0.0, trace.span_s * MOST_REQUESTS / (len(trace) * factor))
-    return scaled(trace, factor, seed, workload.spread_s)
+    earlier = workload.before and scaled(workload.before(folder, seed), factor, seed, workload.spread_s)
+    return scaled(trace, factor, seed, workload.spread_s), earlier

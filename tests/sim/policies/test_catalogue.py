@@ -7,9 +7,12 @@ import pytest
 
 from pdoperator.api.values import PerRole
 from pdoperator.capacity.builtin import BUILTIN
+from pdoperator.planning.adaptive.state import AdaptiveState
 from pdoperator.sim.policies.builders import BUILDERS, BY_FLEET, GRIDS
 from pdoperator.sim.policies.catalogue import SEARCHED, PolicyNameError, check, prepare
+from pdoperator.sim.policies.planned import Planned
 from pdoperator.sim.scenario import Scenario
+from pdoperator.sim.search import LOADS
 from pdoperator.sim.traffic.trace import Trace
 
 TRACE = Trace.of("even", np.arange(100.0), np.full(100, 1000), np.full(100, 100))
@@ -58,6 +61,30 @@ def test_bounds_pay_nothing_for_starts_and_flips() -> None:
     assert (scenario.startup_s, scenario.flip_s, scenario.gpu_budget) == (0, 0, None)
     _, scenario = prepare("foresight", TRACE, SCENARIO)
     assert (scenario.startup_s, scenario.gpu_budget) == (SCENARIO.startup_s, 20)
+
+
+def test_bounds_have_the_engines_that_the_lightest_load_of_their_search_asks_for() -> None:
+    """Or a search would find that nothing attains where its first try ran out of engines."""
+    _, scenario = prepare("clairvoyant", TRACE, SCENARIO)
+    assert scenario.max_engines * LOADS[0] >= SCENARIO.max_engines
+    _, scenario = prepare("foresight", TRACE, SCENARIO)
+    assert scenario.max_engines == SCENARIO.max_engines
+
+
+def test_adaptive_knows_the_days_before_the_trace_and_nothing_of_the_trace() -> None:
+    def engines_kept_busy(every_s: float) -> float:
+        arrivals_s = np.arange(0.0, 3600.0, every_s)
+        before = Trace.of("before", arrivals_s, np.full(len(arrivals_s), 1000), np.full(len(arrivals_s), 100))
+        policy, _ = prepare("adaptive", TRACE, SCENARIO, before=before)
+        assert isinstance(policy, Planned)
+        assert isinstance(policy.history.state, AdaptiveState)
+        assert policy.history.state.total.fine.end == 0
+        return policy.history.state.total.recent(60.0)
+
+    assert engines_kept_busy(0.1) == pytest.approx(10 * engines_kept_busy(1.0), rel=0.02)
+    unknowing, _ = prepare("adaptive", TRACE, SCENARIO)
+    assert isinstance(unknowing, Planned)
+    assert unknowing.history.state is None
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from pdoperator.api.values import PerRole
+from pdoperator.forecast.buckets import Floats
 from pdoperator.forecast.demand import Demand, Sample
 from pdoperator.forecast.load_forecast import LoadForecast
 from pdoperator.planning.adaptive.needs import Sizer
@@ -29,8 +33,18 @@ def restore(settings: PlanSettings, texts: Mapping[str, str], samples: Sequence[
 
 def _from_samples(settings: PlanSettings, samples: Sequence[Sample]) -> AdaptiveState:
     state = AdaptiveState.empty(settings.interval_s)
+    if not samples:
+        return state
+    busy = []
     for sample in samples:
         state = state.with_shape(sample.demand, settings.interval_s)
-        busy = Sizer.of(sample.demand, settings).busy(sample.demand.rate_rps)
-        state = state.with_load(sample.at_s, busy)
-    return state
+        load = Sizer.of(sample.demand, settings).busy(sample.demand.rate_rps)
+        busy.append((load.prefill, load.decode))
+    at_s, loads = np.array([sample.at_s for sample in samples]), np.array(busy)
+
+    def filled(load: Floats) -> LoadForecast:
+        return LoadForecast.backfilled(settings.interval_s, at_s, load)
+
+    return replace(
+        state, total=filled(loads.sum(axis=1)), roles=PerRole(filled(loads[:, 0]), filled(loads[:, 1]))
+    )

@@ -67,17 +67,35 @@ def _waiting(state: State, e: int) -> int:
 
 
 @jit
-def pick_local(state: State, params: Params, r: int) -> tuple[int, float]:
-    """The decode engine that would give `r` its first token soonest by itself, and the predicted TTFT; or NONE."""
+def pick_local(state: State, params: Params, r: int, roomy: bool) -> tuple[int, float]:
+    """The decode engine that would give `r` its first token soonest by itself, and the predicted TTFT; or NONE.
+
+    `roomy`: only of those that have KV free for it.
+    """
     engines = state.engines
     best, best_s = NONE, np.inf
     for e in range(state.cursors[SLOTS]):
-        if not engines[e].serving or engines[e].role != DECODE:
+        if (
+            not engines[e].serving
+            or engines[e].role != DECODE
+            or (roomy and not _has_room(state, params, e, r))
+        ):
             continue
         ttft_s = local_ttft_s(state, params, e, r)
         if ttft_s < best_s or (ttft_s == best_s and engines[e].turn < engines[best].turn):
             best, best_s = e, ttft_s
     return best, best_s
+
+
+@jit
+def _has_room(state: State, params: Params, e: int, r: int) -> bool:
+    """Whether the KV of `r` fits on engine `e` now, beside the prompts there; not where others wait for room.
+
+    A prompt that took the room which finished prefills wait for would hold up prefill, and so send more prompts here.
+    """
+    engine = state.engines[e]
+    tokens = engine.kv + engine.prompt_tokens + state.requests[r].isl
+    return state.queues[e, ROOMS].count == 0 and tokens <= params.kv_tokens
 
 
 @jit
@@ -109,14 +127,14 @@ def choose(state: State, params: Params, r: int) -> tuple[int, bool]:
     """The engine that prefills `r`, and whether that one also decodes it. NONE: there is no engine at all."""
     p = pick_prefill(state)
     if p == NONE:
-        d, _ = pick_local(state, params, r)
+        d, _ = pick_local(state, params, r, False)
         return _taken(state, d), True
     if params.local == LOCAL_NEVER:
         return p, False
     remote_s = remote_ttft_s(state, params, p, r)
     if params.local != LOCAL_EAGER and remote_s + params.latency_s <= params.late_s:
         return p, False
-    d, local_s = pick_local(state, params, r)
+    d, local_s = pick_local(state, params, r, True)
     if d == NONE or local_s >= remote_s or local_s + params.latency_s > params.ttft_s:
         return p, False
     return _taken(state, d), True

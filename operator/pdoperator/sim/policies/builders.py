@@ -18,7 +18,7 @@ from pdoperator.sim.policies.dyn_sla import DynSla
 from pdoperator.sim.policies.heteroscale import HeteroScale
 from pdoperator.sim.policies.hpa import Hpa, Keda
 from pdoperator.sim.policies.oracle import Oracle
-from pdoperator.sim.policies.planned import Planned, no_history, settings_of
+from pdoperator.sim.policies.planned import Planned, no_history, remembered, settings_of
 from pdoperator.sim.policies.policy import PolicyBase
 from pdoperator.sim.policies.static import Static
 from pdoperator.sim.policies.tokenscale import TokenScale
@@ -49,6 +49,7 @@ class Setting:
     trace: Trace
     scenario: Scenario
     percentile: int
+    before: Trace | None = None  # earlier days of the same traffic
 
     @property
     def first(self) -> PerRole[int]:
@@ -262,7 +263,7 @@ def adaptive(
         shared_pool=True,
         router=RouterOptions() if no_overflow else LAZY,
         settings=settings,
-        history=no_history(settings),
+        history=no_history(settings) if at.before is None else remembered(settings, at.before),
         strategy=strategies.adaptive(tuning),
     )
 

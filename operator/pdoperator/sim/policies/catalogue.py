@@ -25,6 +25,10 @@ SEARCHED = (
     *(f"{name}-best" for name in GRIDS),
 )
 
+# Bounds have so many times the engines of others: their search begins at a fifth of full load, and engines that stop
+# count until they have.
+BOUND_ROOM = 6
+
 Options = dict[str, PerRole[int] | float | bool]
 
 
@@ -39,20 +43,31 @@ def check(name: str) -> None:
 
 
 def prepare(
-    name: str, trace: Trace, scenario: Scenario, percentile: int = defaults.PERCENTILE
+    name: str,
+    trace: Trace,
+    scenario: Scenario,
+    percentile: int = defaults.PERCENTILE,
+    before: Trace | None = None,
 ) -> tuple[PolicyBase, Scenario]:
     """A new policy by its full name, and the scenario it is replayed in: with the fleet that it starts from.
 
     `percentile` is that of the targets, for policies which plan for one.
 
-    Bounds pay nothing for starts and flips and have no budget. Raises PolicyNameError.
+    Bounds pay nothing for starts and flips and have no budget. `before`: traffic before the trace, for policies that
+    read history; its last request comes just before the first of `trace`. Raises PolicyNameError.
     """
     builder, options = _parsed(name)
-    policy = builder(Setting(name, trace, scenario, percentile), **options)
+    policy = builder(Setting(name, trace, scenario, percentile, before), **options)
     scenario = replace(scenario, first=policy.target)
     if name.partition(":")[0] in BOUNDS:
         scenario = replace(
-            scenario, startup_s=0.0, decode_startup_s=None, startup_cv=0.0, flip_s=0.0, gpu_budget=None
+            scenario,
+            startup_s=0.0,
+            decode_startup_s=None,
+            startup_cv=0.0,
+            flip_s=0.0,
+            gpu_budget=None,
+            max_engines=BOUND_ROOM * scenario.max_engines,
         )
     return policy, scenario
 

@@ -8,6 +8,7 @@ from pdoperator.api.autoscaling import Strategy
 from pdoperator.api.spec import Spec
 from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import DemandHistory
+from pdoperator.planning.adaptive.remembered import restore
 from pdoperator.planning.decide import decide
 from pdoperator.planning.decision import History
 from pdoperator.planning.observation import Observation
@@ -15,6 +16,8 @@ from pdoperator.planning.settings import PlanSettings, plan_settings
 from pdoperator.planning.strategies import strategy as planning
 from pdoperator.sim.policies.policy import ForecastPoint, PolicyBase
 from pdoperator.sim.scenario import Scenario
+from pdoperator.sim.traffic.samples import samples_of
+from pdoperator.sim.traffic.trace import Trace
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +68,12 @@ def settings_of(
 def no_history(settings: PlanSettings) -> History:
     """What a service remembers when it starts."""
     return History(DemandHistory(settings.window), settings.first)
+
+
+def remembered(settings: PlanSettings, before: Trace) -> History:
+    """What a service with strategy Adaptive remembers that has served `before`, which ends at time 0."""
+    state = restore(settings, {}, samples_of(before, settings.interval_s))
+    return replace(no_history(settings), strategy=settings.strategy, state=state)
 
 
 def _milliseconds(seconds: float) -> str:
