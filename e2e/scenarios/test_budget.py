@@ -1,10 +1,30 @@
-"""A full GPU budget: it is never exceeded."""
+"""A full GPU budget: it is never exceeded, and what it keeps from happening is told."""
 
 from __future__ import annotations
 
 from demo.kubectl import wait_for
+from demo.traffic import steady
 from pdoperator.api import names
 from scenarios.world import Fleet, World, light_load
+
+
+def test_more_load_than_the_budget_can_serve_is_told_and_served(world: World, fleet: Fleet) -> None:
+    budget = fleet.prefill + fleet.decode
+    held: list[int] = []
+
+    def limited() -> bool:
+        held.append(len(world.engine_pods(fleet.name)))
+        return world.told(fleet.name, "ScalingLimited", status="True", reason="GPUBudget")
+
+    def until_told() -> None:
+        # More replicas than the budget has room for: else maxReplicas would be what limits.
+        roomy = {"maxReplicas": 4 * budget}
+        world.edit(fleet.name, prefill=roomy, decode=roomy, autoscaling={"strategy": "DOPD"})
+        wait_for("ScalingLimited by the GPU budget", limited, 60 * world.patience)
+
+    load = steady("heavy", 60 * world.patience, 0.7, (1000, 150))
+    assert world.failures_until_done(fleet.name, load, until_told) == []
+    assert max(held) <= budget
 
 
 def test_a_full_budget_is_kept_while_one_pool_becomes_two(world: World, fleet: Fleet) -> None:

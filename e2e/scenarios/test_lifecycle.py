@@ -5,13 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-import pytest
-
 from demo.kubectl import wait_for
 from pdoperator.api import names
-from scenarios.world import FEW, FORTY, Fleet, World, light_load, long_answers, static
-
-few_and_forty = pytest.mark.parametrize("fleet", [FEW, FORTY], indirect=True, ids=lambda fleet: fleet.name)
+from scenarios.world import Fleet, World, few_and_forty, light_load, long_answers, static
 
 
 @few_and_forty

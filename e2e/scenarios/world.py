@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
+import threading
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
@@ -42,12 +44,15 @@ FEW = Fleet("few", 1, 2)
 FORTY = Fleet("forty", 10, 30)
 
 
-def static(prefill: int, decode: int) -> dict[str, Any]:
+few_and_forty = pytest.mark.parametrize("fleet", [FEW, FORTY], indirect=True, ids=lambda fleet: fleet.name)
+
+
+def static(prefill: int, decode: int, **autoscaling: Any) -> dict[str, Any]:
     """Changes to a spec that fix its size."""
     return {
         "prefill": {"replicas": prefill},
         "decode": {"replicas": decode},
-        "autoscaling": {"strategy": "Static"},
+        "autoscaling": {"strategy": "Static", **autoscaling},
     }
 
 
@@ -187,14 +192,53 @@ class World:
         """Reasons of the Events about a service."""
         return {event["reason"] for event in self.events(name)}
 
-    def failures_during(self, name: str, load: Phase, action: Callable[[], None]) -> list[str]:
-        """What went wrong with the requests of `load` beside `action`; returns when both are over.
+    def this_machine(self) -> str:
+        """The address under which pods reach what runs here; skips the test where they do not."""
+        if self.stage.cluster.kind == "kind":
+            pytest.skip("the pods of a kind cluster do not reach what runs on this machine")
+        (node,) = self.kubectl.json("get", "nodes")["items"]
+        addresses = node["status"]["addresses"]
+        return next(str(one["address"]) for one in addresses if one["type"] == "InternalIP")
 
-        The action keeps this thread: what it starts ends with the thread that started it.
-        """
+    def watch(self, seconds: float, look: Callable[[], object]) -> None:
+        """Look every second for so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            look()
+            time.sleep(1)
+
+    def told(self, name: str, kind: str, *, status: str, reason: str) -> bool:
+        """Whether a condition says this of the newest spec."""
+        service = self.kubectl.service(name)
+        wanted = (kind, status, reason, service["metadata"]["generation"])
+        return any(
+            wanted == (one["type"], one["status"], one["reason"], one["observedGeneration"])
+            for one in service["status"]["conditions"]
+        )
+
+    def failures_during(self, name: str, load: Phase, action: Callable[[], None]) -> list[str]:
+        """What went wrong with the requests of `load` beside `action`; returns when both are over."""
+        return self._failures(name, load, action, lambda: False)
+
+    def failures_until_done(self, name: str, load: Phase, action: Callable[[], None]) -> list[str]:
+        """The same with as much of `load` as comes before `action` is over."""
+        over = threading.Event()
+
+        def acted() -> None:
+            try:
+                action()
+            finally:
+                over.set()
+
+        return self._failures(name, load, acted, over.is_set)
+
+    def _failures(
+        self, name: str, load: Phase, action: Callable[[], None], enough: Callable[[], bool]
+    ) -> list[str]:
+        """The action keeps this thread: what it starts ends with the thread that started it."""
         traffic = Traffic(self.reach.router(name), "tiny")
         with ThreadPoolExecutor(1) as beside:
-            running = beside.submit(asyncio.run, traffic.run([load]))
+            running = beside.submit(asyncio.run, traffic.run([load], enough=lambda _: enough()))
             action()
             running.result()
         assert traffic.answers

@@ -17,6 +17,7 @@ from pdoperator.controller.outbox import Outbox
 from pdoperator.controller.situation import Situation
 from pdoperator.controller.status import build_status, figures_apart
 from pdoperator.controller.troubles import Trouble, Troubles
+from pdoperator.signals.observe import NO_ROUTER
 
 
 class Reporter:
@@ -62,13 +63,14 @@ class Reporter:
 
 
 def _wrong(situation: Situation) -> list[Trouble]:
-    """What is wrong now. That a router cannot be read is news only while one is ready."""
+    """What is wrong now. That a router could not be read is news only of one that was ready then."""
     troubles = [Trouble(problem.reason, problem.kind, problem.message) for problem in situation.problems]
     if situation.obstacle:
         obstacle = situation.obstacle
         troubles.append(Trouble(obstacle.reason, obstacle.message, obstacle.message))
-    if situation.routers_ready and situation.decided_on and situation.decided_on.unread:
-        troubles.append(Trouble(Reason.FAILED_GET_METRICS, "routers", situation.decided_on.unread))
+    unread = situation.decided_on.unread if situation.decided_on else ""
+    if unread and unread != NO_ROUTER:
+        troubles.append(Trouble(Reason.FAILED_GET_METRICS, "routers", unread))
     troubles += [
         Trouble(Reason.FAILED_GET_METRICS, "source", problem) for problem in situation.source_problems
     ]

@@ -20,6 +20,7 @@ from pdoperator.signals.readings import Direct, Source
 from pdoperator.signals.router_metrics import RouterReading
 from pdoperator.signals.startup import StartUps
 
+NO_ROUTER = "no router is ready"
 _BETWEEN = "the interval has not ended"
 _NOT_SCRAPED = Missing("scraped at decisions and while it drains")
 
@@ -111,7 +112,7 @@ class _RoutingTable:
     def _why_unread(self, readings: Mapping[str, Value[RouterReading] | Missing]) -> str:
         """Empty when every router that serves was read."""
         if not self._serving:
-            return "no router is ready"
+            return NO_ROUTER
         for name in self._serving:
             reading = readings.get(name, Missing("it has no address"))
             if isinstance(reading, Missing):
