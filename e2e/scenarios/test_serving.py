@@ -12,7 +12,7 @@ import yaml
 from demo.compare import compare, kv_tokens
 from demo.kubectl import KubectlError, wait_for
 from demo.traffic import completion
-from scenarios.world import Fleet, World
+from scenarios.world import Fleet, World, light_load
 
 
 async def _ask(url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,9 @@ def test_disaggregated_output_equals_aggregated_at_temperature_0(world: World, f
     assert result.equal == result.compared > 0
 
 
-def test_an_unknown_model_path_is_told_while_the_rest_serves_on(world: World, fleet: Fleet) -> None:
+def test_an_unknown_model_path_is_told_and_its_engine_given_up_while_the_rest_serves_on(
+    world: World, fleet: Fleet
+) -> None:
     if world.plan.engine == "sim":
         broken: dict[str, Any] = {"engine": {"env": [{"name": "PD_SIM_PROFILE", "value": "no-such-profile"}]}}
     else:
@@ -54,9 +56,7 @@ def test_an_unknown_model_path_is_told_while_the_rest_serves_on(world: World, fl
         return bool({"EngineFailed", "Failed", "FailedMount"} & _all_reasons(world, fleet.name))
 
     wait_for("an Event that tells of the engine", told, 90 * world.patience)
-    status, message = world.kubectl.condition(fleet.name, "Ready")
-    assert status == "True", message
-    asyncio.run(_ask(world.reach.router(fleet.name), "/v1/completions", completion("tiny", [50] * 40, 4)))
+    world.is_given_up(fleet, light_load(600))
 
 
 def _all_reasons(world: World, name: str) -> set[str]:

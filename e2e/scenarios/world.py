@@ -27,6 +27,8 @@ from demo.reach import Reach
 from demo.traffic import Phase, Request, Traffic, steady
 from pdoperator.api import names
 from pdoperator.api.names import Component
+from pdoperator.api.values import Value
+from pdoperator.planning.starting import start_deadline_s
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,22 @@ class World:
             running.result()
         assert traffic.answers
         return [answer.error for answer in traffic.answers if answer.error]
+
+    def is_given_up(self, fleet: Fleet, load: Phase) -> None:
+        """An engine is given up at its deadline, of a minute or of three start-ups; the others serve on, also after."""
+
+        p90_s = self.kubectl.service(fleet.name)["status"]["decode"]["startupP90Seconds"]
+        limit_s = start_deadline_s(Value(p90_s)) + 60 * self.patience
+
+        def given_up() -> None:
+            wait_for("EngineGivenUp", lambda: "EngineGivenUp" in self.reasons(fleet.name), limit_s)
+            self.watch(5 * self.patience, lambda: None)
+
+        assert self.failures_until_done(fleet.name, load, given_up) == []
+        status, message = self.kubectl.condition(fleet.name, "Ready")
+        assert (status, self.kubectl.service(fleet.name)["status"]["mode"]) == ("True", "Disaggregated"), (
+            message
+        )
 
     def stop_api_server(self) -> None:
         """Take the API server away; skips the test where it cannot be had without the cluster."""

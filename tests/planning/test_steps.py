@@ -157,6 +157,14 @@ def test_a_draining_engine_is_not_removed_while(change: dict[str, Any]) -> None:
     assert steps((1, 1), [*PAIR, draining("x", **change)]) == []
 
 
+def test_an_engine_that_never_starts_is_not_removed_while_a_rollout_would_let_a_serving_one_go() -> None:
+    """Given up in the middle of a rollout: the Deployment shrank the larger revision, which served."""
+    late = engine("new", BOTH, state=State.WARMING, ready=False, revision="r2")
+    assert steps((1, 1), [*PAIR, late]) == []
+    same = engine("new", BOTH, state=State.WARMING, ready=False)
+    assert steps((1, 1), [*PAIR, same]) == [Remove("new", 0.0, timed_out=False)]
+
+
 def test_a_drain_that_takes_too_long_ends_in_removal() -> None:
     stuck = draining("x", since_s=defaults.DRAIN_TIMEOUT_S, outstanding=Value(PerRole(0, 2)))
     assert steps((1, 1), [*PAIR, stuck]) == [Remove("x", defaults.DRAIN_TIMEOUT_S, timed_out=True)]

@@ -147,8 +147,12 @@ def _shrink(view: _PoolView, now_s: float, lease_s: float) -> list[Step]:
     if without_pod:
         steps.append(ScaleTo({view.pool.value: view.replicas - min(view.excess, without_pod)}))
         return steps
+    rolling = len({engine.revision for engine in (*view.live, *view.draining)}) > 1
     for victim in choose_victims(view.live, view.split, view.excess):
-        steps.append(StartDrain(victim.name) if victim.ready else Remove(victim.name, 0.0, timed_out=False))
+        if victim.ready:
+            steps.append(StartDrain(victim.name))
+        elif not rolling:  # else its Deployment would take one of the revision that has more: one that serves
+            steps.append(Remove(victim.name, 0.0, timed_out=False))
     return steps
 
 
