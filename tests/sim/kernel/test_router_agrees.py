@@ -18,10 +18,10 @@ from pdoperator.sim.kernel.routing import choose, pick_decode
 from pdoperator.sim.scenario import LocalPrefill, RouterOptions
 from pdoperator.sim.traffic.trace import Trace
 from scheduling.world import NOW_S, config, engine, table
-from sim.kernel.engines import TTFT_S, engines_of
+from sim.kernel.engines import TPOT_S, TTFT_S, engines_of
 
 PROFILE = Profile(
-    Fit(0.05, 1.1e-4, 3.3e-9), Fit(0.0117, 1.3e-4, 7.1e-8), kv_tokens=10**8, max_batch=64, batched_tokens=2048,
+    Fit(0.05, 1.1e-4, 3.3e-9), Fit(0.0117, 1.3e-4, 7.1e-8), kv_tokens=40_000, max_batch=64, batched_tokens=2048,
     measured_pass_s=0.011, kv_bytes_per_token=1e5, link_bytes_per_s=5e9,
 )  # fmt: skip
 TOKENS = st.integers(1, 9000)
@@ -68,7 +68,7 @@ def both(engines: list[Busy], isl: int) -> tuple[k.State, k.Params, Scheduler, A
         state.queues[e]["count"][k.LINKS] = links
         state.queues[e]["count"][k.PROMPTS] = len(one.prompts)
     costs = EngineCosts(**{name: getattr(params, name) for name in EngineCosts.model_fields})
-    return state, params, scheduler, config(costs=costs, ttft_target_s=TTFT_S, tpot_target_s=np.inf)
+    return state, params, scheduler, config(costs=costs, ttft_target_s=TTFT_S, tpot_target_s=TPOT_S)
 
 
 def rows(engines: list[Busy]) -> Any:

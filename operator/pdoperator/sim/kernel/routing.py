@@ -1,8 +1,7 @@
 """The router in the compiled loop: predicted waits from what each engine has to do.
 
 The formulas are those of the cluster's router (scheduling/predict.py), a test holds the two together. What that one
-cannot see is known here: how far a prompt is, and what is in a prefix cache. It in turn leaves a prompt to the prefill
-engines where a decode engine lacks room or its steps would miss the TPOT target; that is not simulated.
+cannot see is known here: how far a prompt is, what is in a prefix cache, and who waits for room.
 """
 
 from __future__ import annotations
@@ -67,19 +66,12 @@ def _waiting(state: State, e: int) -> int:
 
 
 @jit
-def pick_local(state: State, params: Params, r: int, roomy: bool) -> tuple[int, float]:
-    """The decode engine that would give `r` its first token soonest by itself, and the predicted TTFT; or NONE.
-
-    `roomy`: only of those that have KV free for it.
-    """
+def pick_local(state: State, params: Params, r: int) -> tuple[int, float]:
+    """The decode engine that would give `r` its first token soonest by itself, and the predicted TTFT; or NONE."""
     engines = state.engines
     best, best_s = NONE, np.inf
     for e in range(state.cursors[SLOTS]):
-        if (
-            not engines[e].serving
-            or engines[e].role != DECODE
-            or (roomy and not _has_room(state, params, e, r))
-        ):
+        if not engines[e].serving or engines[e].role != DECODE:
             continue
         ttft_s = local_ttft_s(state, params, e, r)
         if ttft_s < best_s or (ttft_s == best_s and engines[e].turn < engines[best].turn):
@@ -89,13 +81,16 @@ def pick_local(state: State, params: Params, r: int, roomy: bool) -> tuple[int, 
 
 @jit
 def _has_room(state: State, params: Params, e: int, r: int) -> bool:
-    """Whether the KV of `r` fits on engine `e` now, beside the prompts there; not where others wait for room.
+    """Whether engine `e` can take `r` too: its KV fits, nobody waits for room, and steps with it keep the TPOT target.
 
     A prompt that took the room which finished prefills wait for would hold up prefill, and so send more prompts here.
     """
     engine = state.engines[e]
     tokens = engine.kv + engine.prompt_tokens + state.requests[r].isl
-    return state.queues[e, ROOMS].count == 0 and tokens <= params.kv_tokens
+    if state.queues[e, ROOMS].count > 0 or tokens > params.kv_tokens:
+        return False
+    requests = engine.batch + _waiting(state, e) + 1
+    return bool(decode_step_s(params, requests, tokens) <= params.tpot_s)
 
 
 @jit
@@ -127,15 +122,17 @@ def choose(state: State, params: Params, r: int) -> tuple[int, bool]:
     """The engine that prefills `r`, and whether that one also decodes it. NONE: there is no engine at all."""
     p = pick_prefill(state)
     if p == NONE:
-        d, _ = pick_local(state, params, r, False)
+        d, _ = pick_local(state, params, r)
         return _taken(state, d), True
     if params.local == LOCAL_NEVER:
         return p, False
     remote_s = remote_ttft_s(state, params, p, r)
     if params.local != LOCAL_EAGER and remote_s + params.latency_s <= params.late_s:
         return p, False
-    d, local_s = pick_local(state, params, r, True)
+    d, local_s = pick_local(state, params, r)
     if d == NONE or local_s >= remote_s or local_s + params.latency_s > params.ttft_s:
+        return p, False
+    if not _has_room(state, params, d, r):
         return p, False
     return _taken(state, d), True
 

@@ -165,7 +165,7 @@ def _try_again(state: State, params: Params, r: int, now_s: float) -> None:
     if requests[r].state != DECODING and requests[r].source != NONE:
         engines[requests[r].source].kv -= prompt_length(state, r) + 1
         engines[requests[r].source].exports -= 1
-    d, _ = pick_local(state, params, r, False)
+    d, _ = pick_local(state, params, r)
     if d == NONE:
         _route(state, params, r, now_s)
     else:
