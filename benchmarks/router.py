@@ -38,7 +38,7 @@ import uvloop
 from aiohttp import web
 
 from pdoperator.api.names import Role, State
-from pdoperator.api.router_config import RouterConfig
+from pdoperator.api.router_config import EngineCosts, RouterConfig
 from pdoperator.router.app import Router
 from pdoperator.router.fleet import Fleet
 from pdoperator.router.main import quiet_gc, serve
@@ -53,6 +53,11 @@ BODY = json.dumps({"model": "tiny", "prompt": PROMPT, "max_tokens": 16}).encode(
 STREAM_BODY = json.dumps({"model": "tiny", "prompt": PROMPT, "max_tokens": 64, "stream": True}).encode()
 STREAM_TOKENS = 64
 STREAM_GAP_S = 0.02
+# So little that the prefill engine, which answers at once, is never predicted to be late.
+COSTS = EngineCosts(
+    pass_s=1e-6, latency_s=0.0, ttft_b=1e-9, ttft_c=1e-15, itl_a=1e-3, itl_b=1e-6, itl_c=1e-9,
+    max_batch=1024, batched_tokens=8192, kv_tokens=10**6, transfer_s_per_token=0.0,
+)  # fmt: skip
 
 
 # --- stub engine -------------------------------------------------------------------------------------------
@@ -181,6 +186,7 @@ async def pd_router(port: int, engines: list[int]) -> None:
     fleet.config = RouterConfig(
         service="bench", served_name="tiny", engine_port=0, connect_timeout_s=2.0, prefill_timeout_s=60.0,
         request_timeout_s=60.0, kv_lease_s=30.0, ttft_target_s=2.0, tpot_target_s=0.08,
+        local_prefill=True, costs=COSTS,
     )  # fmt: skip
     roles = [Role.PREFILL, Role.DECODE][-len(engines) :]
     fleet.set_engines(

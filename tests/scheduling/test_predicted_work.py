@@ -123,6 +123,13 @@ def kv_full(scheduler: Scheduler) -> None:
         decoding(scheduler, name, 50_000)
 
 
+def batch_full(scheduler: Scheduler) -> None:
+    """Decode engines have four requests each."""
+    busy(scheduler)
+    for name in ("d1", "d2"):
+        decoding(scheduler, name, *[100] * 4)
+
+
 @pytest.mark.parametrize(
     ("state", "changes", "local"),
     [
@@ -137,6 +144,13 @@ def kv_full(scheduler: Scheduler) -> None:
             kv_full, {"costs": COSTS.model_copy(update={"kv_tokens": 50_000})}, False, id="no KV left"
         ),
         pytest.param(kv_full, {}, True, id="the same with a larger cache"),
+        pytest.param(
+            batch_full,
+            {"costs": COSTS.model_copy(update={"max_batch": 4})},
+            False,
+            id="no place in the batch",
+        ),
+        pytest.param(batch_full, {}, True, id="the same with more places"),
         pytest.param(busy, {"costs": None}, False, id="nothing is known of the engines"),
         pytest.param(busy, {"local_prefill": False}, False, id="switched off"),
     ],

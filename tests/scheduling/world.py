@@ -13,7 +13,7 @@ NOW_S = 100.0
 # 1 ms a prompt token, steps of 10 ms and 1 ms a sequence and 1 us a token of context; a call costs 20 ms besides.
 COSTS = EngineCosts(
     pass_s=0.0, latency_s=0.02, ttft_b=1e-3, ttft_c=0.0, itl_a=0.01, itl_b=1e-3, itl_c=1e-6,
-    batched_tokens=2048, kv_tokens=100_000, transfer_s_per_token=0.0,
+    max_batch=256, batched_tokens=2048, kv_tokens=100_000, transfer_s_per_token=0.0,
 )  # fmt: skip
 
 

@@ -209,7 +209,7 @@ def test_the_router_predicts_by_the_profile_that_sizes_are_planned_with() -> Non
     assert (costs.itl_a, costs.itl_b, costs.itl_c) == (profile.itl.a, profile.itl.b, profile.itl.c)
     assert costs.pass_s + costs.latency_s == pytest.approx(profile.ttft.a)
     assert costs.transfer_s_per_token == pytest.approx(131072 / 50e9)
-    assert (costs.batched_tokens, costs.kv_tokens) == (8192, 945029)
+    assert (costs.max_batch, costs.batched_tokens, costs.kv_tokens) == (787, 8192, 945029)
 
 
 def test_with_a_profile_that_there_is_none_of_the_router_predicts_nothing() -> None:

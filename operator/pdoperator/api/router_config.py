@@ -17,6 +17,7 @@ class EngineCosts(BaseModel):
     itl_a: float
     itl_b: float
     itl_c: float
+    max_batch: int
     batched_tokens: int  # of one step
     kv_tokens: int
     transfer_s_per_token: float

@@ -54,7 +54,8 @@ class Steps:
 
     async def prefill(self, x: Exchange) -> Handoff | None:
         """The first step; None when the request is to be served by one engine. Raises Rejected."""
-        if not self._fleet.table.usable:
+        fleet, scheduler = self._fleet, self._fleet.scheduler
+        if not fleet.table.usable:
             raise NoEngine
         if not x.call.transferable:
             self._metrics.aggregated[Aggregated.NOT_TRANSFERABLE].inc()
@@ -63,12 +64,12 @@ class Steps:
         revision: str | None = None
         tried: set[str] = set()
         while len(tried) < PREFILL_ATTEMPTS:
-            engine = self._pick_prefill(x, revision, tried)
+            engine = scheduler.prefill(fleet.table, self._loop.time(), x.config, revision, tried)
             if engine is None:
                 break
             if tried:
                 self._metrics.retries[Step.PREFILL].inc()
-            elif self._goes_local(x, engine):
+            elif scheduler.prefills_locally(fleet.table, self._loop.time(), x.config, engine, x.tokens):
                 self._metrics.aggregated[Aggregated.PREFILL_LATE].inc()
                 return None
             body = body or x.call.prefill_body()
@@ -118,14 +119,6 @@ class Steps:
         if x.exporter is not None:
             self._fleet.scheduler.load.taken(x.exporter)
             x.exporter = None
-
-    def _pick_prefill(self, x: Exchange, revision: str | None, tried: set[str]) -> Engine | None:
-        fleet = self._fleet
-        return fleet.scheduler.prefill(fleet.table, self._loop.time(), x.config, revision, tried)
-
-    def _goes_local(self, x: Exchange, engine: Engine) -> bool:
-        fleet = self._fleet
-        return fleet.scheduler.prefills_locally(fleet.table, self._loop.time(), x.config, engine, x.tokens)
 
     async def _prefill_on(self, engine: Engine, x: Exchange, body: bytes) -> Handoff:
         headers = {**x.headers, REQUEST_ID: f"{x.request_id}-prefill"}

@@ -15,7 +15,7 @@ from pdoperator.scheduling.load import Account
 # An engine of which nothing is known: all work is in tokens then, which is enough to compare engines.
 TOKENS = EngineCosts(
     pass_s=0.0, latency_s=0.0, ttft_b=1.0, ttft_c=0.0, itl_a=0.0, itl_b=0.0, itl_c=1.0,
-    batched_tokens=defaults.BATCHED_TOKENS, kv_tokens=1, transfer_s_per_token=0.0,
+    max_batch=1, batched_tokens=defaults.BATCHED_TOKENS, kv_tokens=1, transfer_s_per_token=0.0,
 )  # fmt: skip
 
 
@@ -54,12 +54,11 @@ def late(remote_s: float, ttft_target_s: float) -> bool:
 
 
 def has_room(costs: EngineCosts, account: Account, tokens: int, tpot_target_s: float) -> bool:
-    """Whether a decode engine can take one more prompt: its KV fits, and steps with it in the batch keep the target."""
+    """Whether a decode engine can take one more prompt: batch and KV cache have room, steps with it keep the target."""
+    batch = account.requests + 1
     context_tokens = account.context_tokens + account.prompt_tokens + tokens
-    return (
-        context_tokens <= costs.kv_tokens
-        and decode_step_s(costs, account.requests + 1, context_tokens) <= tpot_target_s
-    )
+    fits = batch <= costs.max_batch and context_tokens <= costs.kv_tokens
+    return fits and decode_step_s(costs, batch, context_tokens) <= tpot_target_s
 
 
 def _own_s(costs: EngineCosts, tokens: int) -> float:

@@ -46,6 +46,7 @@ def _engine_costs(spec: Spec) -> EngineCosts | None:
         itl_a=profile.itl.a,
         itl_b=profile.itl.b,
         itl_c=profile.itl.c,
+        max_batch=profile.max_batch,
         batched_tokens=profile.batched_tokens,
         kv_tokens=profile.kv_tokens,
         transfer_s_per_token=profile.transfer_s_per_token,
