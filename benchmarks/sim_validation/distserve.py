@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import click
@@ -75,7 +75,7 @@ def placement() -> dict[str, Any]:
     for size, profile in SIZES.items():
         alone = {role.value: _goodput_rps(role, size) for role in (Role.PREFILL, Role.DECODE)}
         counts = across_nodes(Cluster(1, size.intra_op, size.intra_op), PLACED_RPS, _goodput_rps)
-        found = static_best("static", PerRole(1, 1), MOST, lambda name, p=profile: _tried(p, name))  # type: ignore[misc]
+        found = static_best("static", PerRole(1, 1), MOST, partial(_tried, profile))
         split = f"static:{counts.prefill_instances}:{counts.decode_instances}"
         fleets.append(
             {
