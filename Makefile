@@ -44,8 +44,8 @@ generate: $(VENV) ## the CRD, from the API models
 lock: $(VENV) ## requirements with hashes, from pyproject.toml
 	@.venv/bin/python tools/lock.py
 
-bench: $(VENV) ## benchmarks, one JSON object each; not the matrix of policies, which takes hours
-	@for bench in $(filter-out benchmarks/policies.py,$(wildcard benchmarks/*.py)); do $(RUN) $$bench --json || exit 1; done
+bench: $(VENV) ## benchmarks, one JSON object each; not the matrices of policies and modes, which take hours
+	@for bench in $(filter-out benchmarks/policies.py benchmarks/modes.py,$(wildcard benchmarks/*.py)); do $(RUN) $$bench --json || exit 1; done
 
 cluster: $(VENV) ## a cluster alone (CLUSTER=kind|node|lab)
 	@$(RUN) -m cluster up --kind $${CLUSTER:-auto}

@@ -13,14 +13,12 @@ from matrix.workloads import WORKLOADS
 # Two-sided 95 % of Student's t by degrees of freedom; with three seeds it is 4.3.
 STUDENT = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 BOUND = "clairvoyant"
-MODES = {"aggregated-best": "aggregated", "static-best": "disaggregated", "hybrid-best": "hybrid"}
 
 
 def write_pages(folder: Path, answers: Sequence[Answer]) -> None:
-    """policies-table.md and modes-table.md; the text around them is written by hand."""
+    """policies-table.md; the text around it is written by hand."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policies-table.md").write_text(_policies(answers), encoding="utf-8")
-    (folder / "modes-table.md").write_text(_modes(answers), encoding="utf-8")
 
 
 def _policies(answers: Sequence[Answer]) -> str:
@@ -67,33 +65,6 @@ def _overview(answers: Sequence[Answer]) -> str:
         worth = f"{math.exp(mean(map(math.log, costs))):.2f}" if costs else ""
         lines.append(f"| {policy} | {len(costs)} of {len(there)} | {worth} |\n")
     return "".join(lines)
-
-
-def _modes(answers: Sequence[Answer]) -> str:
-    """Engines that each mode needs at best."""
-    lines = [
-        "# Engines by mode\n\nWritten by benchmarks/policies.py. Fewest engines that attain with every seed; chunks of "
-        "aggregated engines are the best of a grid.\n\n"
-        "| trace | profile | targets | aggregated | disaggregated | hybrid |\n"
-        "|---|---|---|---|---|---|\n"
-    ]
-    for cell, mine in _by_cell(answers).items():
-        settings = [mine[policy].setting or "none" for policy in MODES if policy in mine]
-        if len(settings) == len(MODES):
-            targets = f"{cell.ttft_s:g} s, {cell.tpot_s * 1e3:g} ms"
-            lines.append(
-                f"| {cell.trace} | {cell.profile} | {targets} | {' | '.join(map(_engines, settings))} |\n"
-            )
-    return "".join(lines)
-
-
-def _engines(setting: str) -> str:
-    """`static:3:5` as 8 (3P:5D)."""
-    kind, _, rest = setting.partition(":")
-    if kind in ("static", "hybrid"):
-        prefill, decode = map(int, rest.split(":"))
-        return f"{prefill + decode} ({prefill}P:{decode}D)"
-    return rest.replace("engines=", "").replace(":", ", ") or kind
 
 
 def _by_cell(answers: Iterable[Answer]) -> dict[Cell, dict[str, Answer]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from pdoperator.sim.scenario import Scenario
 from pdoperator.sim.search import Tried, resolve
 from pdoperator.sim.traffic.trace import Trace
 
+STARVED = 10.0
 ROOM = 6  # engines at most, as a multiple of the first fleet
 
 
@@ -51,12 +54,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where traces and results lie. `again`: rows are run even if they are there."""
+    """Where traces and results lie, and how rows are run.
+
+    `again`: even if they are there. `none_starved`: in searches a setting does not attain under which a request fails
+    or one of a hundred waits for its first token more than STARVED times the target; a router could else let those
+    starve that miss anyway. `busiest_s`: of these traces only the busiest part of this length.
+    """
 
     traces: Path
     results: Path
     seeds: tuple[int, ...]
     again: bool = False
+    none_starved: bool = False
+    busiest_s: Mapping[str, float] = field(default_factory=dict)
 
     def answer(self, cell: Cell, policy: str) -> Answer:
         """Run what is not there yet."""
@@ -74,29 +84,35 @@ class Bench:
         trace, scenario, before = self.stage(cell, seed)
         policy, scenario = prepare(setting, trace, scenario, before=before)
         found = summary(replay(trace, scenario, policy))
-        _keep(path, asdict(found))
+        keep(path, asdict(found))
         return found
 
     def stage(self, cell: Cell, seed: int) -> tuple[Trace, Scenario, Trace | None]:
         """The cell's trace, drawn with this seed, its scenario, and the trace's earlier days if it has any."""
-        return _stage(self.traces, cell, seed)
+        return _stage(self.traces, cell, seed, self.busiest_s.get(cell.trace, math.inf))
 
     def _attempt(self, cell: Cell, setting: str) -> Tried:
         """The worst attainment and the mean cost; after a seed that misses no other is tried."""
         shares, hours = [], []
         for seed in self.seeds:
             one = self.row(cell, setting, seed)
-            shares.append(one.attainment / one.attainable if one.attainable else 1.0)
+            shares.append(self.share(cell, one))
             hours.append(one.gpu_hours)
-            if not one.attains:
+            if not Tried(shares[-1], hours[-1]).attains:
                 break
         return Tried(min(shares), sum(hours) / len(hours))
 
+    def share(self, cell: Cell, one: Summary) -> float:
+        """What is attained of what is attainable; nothing where requests starve and none may."""
+        if self.none_starved and (one.failed or one.ttft_p99_s > STARVED * cell.ttft_s):
+            return 0.0
+        return one.attainment / one.attainable if one.attainable else 1.0
+
 
 @lru_cache(maxsize=4)
-def _stage(traces: Path, cell: Cell, seed: int) -> tuple[Trace, Scenario, Trace | None]:
+def _stage(traces: Path, cell: Cell, seed: int, longest_s: float) -> tuple[Trace, Scenario, Trace | None]:
     profile = BUILTIN[cell.profile]
-    trace, before = at_scale(WORKLOADS[cell.trace], traces, profile, cell.tpot_s, seed)
+    trace, before = at_scale(WORKLOADS[cell.trace], traces, profile, cell.tpot_s, seed, longest_s)
     first = mm1_fleet(trace, profile, cell.ttft_s, cell.tpot_s)
     room = ROOM * (first.prefill + first.decode)
     scenario = Scenario(
@@ -105,7 +121,8 @@ def _stage(traces: Path, cell: Cell, seed: int) -> tuple[Trace, Scenario, Trace 
     return trace, scenario, before
 
 
-def _keep(path: Path, found: dict[str, Any]) -> None:
+def keep(path: Path, found: dict[str, Any]) -> None:
+    """Write a result; whoever reads it meanwhile finds all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_suffix(f".{os.getpid()}")
     written.write_text(json.dumps(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,7 @@ from pdoperator.sim.policies.work import request_work
 from pdoperator.sim.traffic.loaders import load
 from pdoperator.sim.traffic.synthetic import dopd_ramp
 from pdoperator.sim.traffic.trace import Trace
-from pdoperator.sim.traffic.transform import SPREAD_S, alternated, scaled, window
+from pdoperator.sim.traffic.transform import SPREAD_S, alternated, busiest, scaled, window
 
 # Engines that the mean load would keep fully busy at the loose TPOT target; some 8 to 16 are then needed.
 BUSY_ENGINES = 8.0
@@ -74,14 +75,19 @@ WORKLOADS = {
 
 
 def at_scale(
-    workload: Workload, folder: Path, profile: Profile, tpot_s: float, seed: int
+    workload: Workload, folder: Path, profile: Profile, tpot_s: float, seed: int, longest_s: float = math.inf
 ) -> tuple[Trace, Trace | None]:
     """The trace with as many users as keep BUSY_ENGINES busy on average, cut where that is too much to simulate; and
-    the same users' earlier days, where there are any."""
-    trace = workload.make(folder, seed)
+    the same users' earlier days, where there are any.
+
+    Of a trace longer than `longest_s` only its busiest part of that length is taken, without what came before.
+    """
+    trace, before = workload.make(folder, seed), workload.before
+    if trace.span_s > longest_s:
+        trace, before = busiest(trace, longest_s), None
     prefill_s, decode_s, _ = request_work(trace, profile, tpot_s)
     factor = BUSY_ENGINES * trace.span_s / float(prefill_s.sum() + decode_s.sum())
     if len(trace) * factor > MOST_REQUESTS:
         trace = window(trace, 0.0, trace.span_s * MOST_REQUESTS / (len(trace) * factor))
-    earlier = workload.before and scaled(workload.before(folder, seed), factor, seed, workload.spread_s)
+    earlier = before and scaled(before(folder, seed), factor, seed, workload.spread_s)
     return scaled(trace, factor, seed, workload.spread_s), earlier

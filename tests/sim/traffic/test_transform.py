@@ -126,3 +126,14 @@ def test_alternation_and_concatenation_lose_no_request(arrivals: list[list[float
     requests = sum(len(one) for one in traces)
     assert len(transform.alternated(traces, period_s)) == requests
     assert len(transform.concatenated(traces)) == requests
+
+
+def test_the_busiest_part_is_the_one_with_most_arrivals_and_the_first_of_several() -> None:
+    busiest = transform.busiest(trace([0.0, 5.0, 20.0, 21.0, 24.0, 50.0, 51.0, 54.0]), 5.0)
+    assert busiest.arrival_s.tolist() == [0.0, 1.0, 4.0]
+    assert busiest.input_tokens.tolist() == [12, 13, 14]
+
+
+def test_a_part_without_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="longer than 0 s"):
+        transform.busiest(trace([0.0, 1.0]), 0.0)

@@ -72,6 +72,18 @@ def window(trace: Trace, from_s: float, to_s: float) -> Trace:
     return trace.part(first, end, from_s, f"{trace.name}[{from_s:g}:{to_s:g}]")
 
 
+def busiest(trace: Trace, length_s: float) -> Trace:
+    """The part of this length in which most requests arrive, the first of several; it begins with a request.
+
+    Raises ValueError unless the length is positive.
+    """
+    if not length_s > 0:
+        raise ValueError(f"a part of a trace is longer than 0 s, got {length_s}")
+    arrivals = np.searchsorted(trace.arrival_s, trace.arrival_s + length_s) - np.arange(len(trace))
+    from_s = float(trace.arrival_s[arrivals.argmax()])
+    return window(trace, from_s, from_s + length_s)
+
+
 def concatenated(traces: Sequence[Trace]) -> Trace:
     """One trace after the other, a mean inter-arrival time between them. Raises ValueError when there are none."""
     parts, end_s = [], 0.0
