@@ -139,6 +139,7 @@ LEAST_SHARE = 0.05  # of an engine's time that counts as usable, however tight t
 SEQUENCE_SHARE_MAX = 0.5  # of a decode engine that one sequence counts as, however long prompts are
 SHAPE_S = 60.0  # lengths are smoothed over this long: less than a regime lasts, more than one answer
 FLEET_QUANTILE = 0.8  # of the peak over the lead time: most requests come at other times than its highest
+FLEET_WINDOW_S = 30.0  # the fleet's peak is an average over this long: what is shorter is in the sizes' queues already
 PEAK_WINDOW_S = 10.0  # a peak is an average over this long: queues within TTFT targets even out less
 SPLIT_HORIZON_S = 15.0  # a flip and its drain are through by then
 SPLIT_QUANTILE = 0.8

@@ -127,6 +127,17 @@ def test_prefill_is_not_added_when_decode_holds_the_kv() -> None:
     assert proposal.wanted.prefill <= 5
 
 
+def test_a_burst_that_queues_even_out_costs_fewer_engines_than_one_that_lasts() -> None:
+    def wanted(lasting_s: float) -> int:
+        """After hours in which the load trebled for so long every two minutes."""
+        times_s = (tick * INTERVAL_S for tick in range(1, 2000))
+        samples = [Sample(t, replace(CHAT, rate_rps=180.0 if t % 120 < lasting_s else 60.0)) for t in times_s]
+        fleet_now = once(restore(service(), {}, samples), fleet.fleet(5, 4), PerRole(5, 4)).wanted
+        return fleet_now.prefill + fleet_now.decode
+
+    assert 1.5 * wanted(lasting_s=10.0) < wanted(lasting_s=30.0)
+
+
 def test_a_load_that_ends_after_bursts_leaves_a_small_fleet() -> None:
     def bursts(at_s: float) -> Demand | None:
         rate_rps = 97.3 * ((at_s * 0.37) % 1) ** 3

@@ -108,7 +108,7 @@ class _Plan:
         if not self.tuning.forecast:
             now = self._now(self.state.total)
             return Peak(now, now, "LastValue", 0.0, trusted=True)
-        return self.state.total.peak(self._horizon_s(), self.tuning.quantile, defaults.PEAK_WINDOW_S)
+        return self.state.total.peak(self._horizon_s(), self.tuning.quantile, defaults.FLEET_WINDOW_S)
 
     def _soon(self, load: LoadForecast) -> float:
         """The load over the next seconds, which flips can still follow."""
