@@ -40,6 +40,7 @@ class Fleet:
     decode: int
 
 
+OPERATOR_PORT = 8080
 LOG_LINES = 150  # of each kind of evidence
 
 FEW = Fleet("few", 1, 2)
@@ -208,6 +209,19 @@ class World:
         while time.monotonic() < end:
             look()
             time.sleep(1)
+
+    def wanted(self, name: str) -> tuple[int, int]:
+        """Prefill and decode engines, as was decided last."""
+        status = self.kubectl.service(name)["status"]
+        return status["prefill"]["desired"], status["decode"]["desired"]
+
+    def decisions(self, name: str) -> int:
+        """How many the operator has taken for a service, by its own count."""
+        (pod,) = self.kubectl.json("get", "pods", "-n", deploy.OPERATOR_NAMESPACE)["items"]
+        url = f"http://{pod['status']['podIP']}:{OPERATOR_PORT}/metrics"
+        line = rf'^pdoperator_decisions_total\{{.*service="{name}"\}} ([0-9.]+)$'
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return sum(int(float(count)) for count in re.findall(line, answer.read().decode(), re.MULTILINE))
 
     def told(self, name: str, kind: str, *, status: str, reason: str) -> bool:
         """Whether a condition says this of the newest spec."""

@@ -37,6 +37,14 @@ from planning.fleet import limits, no_history, observation, settings
             (1, 60), limits(budget=4), (1, 3), Reason.GPU_BUDGET, id="proportional, but one prefill stays"
         ),
         pytest.param(
+            (3, 2),
+            limits(budget=3),
+            (2, 1),
+            Reason.GPU_BUDGET,
+            id="who needs more keeps more when few are left",
+        ),
+        pytest.param((2, 2), limits(budget=3), (1, 2), Reason.GPU_BUDGET, id="decode gets the odd half"),
+        pytest.param(
             (8, 8), limits(budget=1), (1, 1), Reason.GPU_BUDGET, id="a budget below the minimums: they stand"
         ),
         pytest.param(

@@ -93,12 +93,28 @@ def test_prompts_that_miss_their_target_even_alone_call_for_no_engines() -> None
 
 @pytest.mark.parametrize(("batch", "most"), [(300.0, 0.6), (16.0, 4.0)])
 def test_few_large_sequences_need_more_room_than_many_small_ones(batch: float, most: float) -> None:
-    room = loads.decode_engines(5.0, CHAT, batch, 0.01) - 5.0
+    room = loads.decode_engines(5.0, CHAT, batch, 0.01, by_memory=True) - 5.0
     assert 0 < room < most
 
 
-@given(load=st.floats(0, 100), more=st.floats(0, 50), batch=st.floats(1, 500), cv=st.floats(0, 5))
-def test_decode_engines_never_fall_with_their_load(load: float, more: float, batch: float, cv: float) -> None:
+def test_places_in_a_small_batch_need_less_room_than_kv_of_every_size() -> None:
+    """An engine of two places asked for three times what was busy, and decode never gave one up."""
+    assert loads.decode_engines(1.0, CHAT, 2.0, 0.1, by_memory=False) == pytest.approx(
+        1 + 1.2816 * 0.5**0.5, 1e-3
+    )
+    assert loads.decode_engines(1.0, CHAT, 2.0, 0.1, by_memory=True) > 3.5
+
+
+@given(
+    load=st.floats(0, 100),
+    more=st.floats(0, 50),
+    batch=st.floats(1, 500),
+    cv=st.floats(0, 5),
+    by_memory=st.booleans(),
+)
+def test_decode_engines_never_fall_with_their_load(
+    load: float, more: float, batch: float, cv: float, by_memory: bool
+) -> None:
     demand = replace(CHAT, isl_cv=cv)
-    engines = loads.decode_engines(load, demand, batch, 0.01)
-    assert load <= engines <= loads.decode_engines(load + more, demand, batch, 0.01)
+    engines = loads.decode_engines(load, demand, batch, 0.01, by_memory=by_memory)
+    assert load <= engines <= loads.decode_engines(load + more, demand, batch, 0.01, by_memory=by_memory)

@@ -100,6 +100,19 @@ def test_the_split_follows_a_turn_of_the_load_within_two_intervals() -> None:
     assert after.prefill > before.prefill
 
 
+def test_at_a_full_budget_the_split_follows_a_turn_as_soon() -> None:
+    """Of a fleet beyond the budget it counted flips that never happened, and none was left for the turn."""
+    settings, first = service(), PerRole(2, 4)
+    limits = replace(settings.limits, budget=settings.limits.cost(first))
+    decode_heavy, prefill_heavy = Demand(60.0, 400.0, 600.0), Demand(60.0, 2500.0, 20.0)
+
+    def turns(at_s: float) -> Demand:
+        return replace(decode_heavy if at_s <= 1000 else prefill_heavy, rate_rps=60.0 + at_s % 20)
+
+    targets = run(replace(settings, limits=limits), turns, 203, first)
+    assert targets[202].prefill > targets[198].prefill
+
+
 def test_unknown_demand_holds_the_fleet_and_is_never_taken_for_none() -> None:
     targets = run(service(), lambda t: CHAT if t <= 500 else Missing("metrics are away"), 160, PerRole(5, 4))
     assert set(targets[100:]) == {targets[99]}

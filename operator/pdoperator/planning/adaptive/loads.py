@@ -98,15 +98,17 @@ def prefill_engines(load: float, demand: Demand, profile: Profile, work: Work, t
     return high
 
 
-def decode_engines(load: float, demand: Demand, batch: float, misses: float) -> float:
+def decode_engines(load: float, demand: Demand, batch: float, misses: float, *, by_memory: bool) -> float:
     """Engines, not rounded, that hold what decodes with a probability of 1 - `misses` when `load` are full on average.
 
-    The KV in use is a sum over Poisson many sequences of random length, so its standard deviation is
+    What is in use is a sum over Poisson many sequences. `by_memory`: KV of random length, so its standard deviation is
     sqrt(load (1 + cv^2) / batch) engines; and no engine can be filled to its last sequence, whose size is on average
-    (1 + cv^2) / batch of it.
+    (1 + cv^2) / batch of it. Else each sequence takes one of `batch` places, however long it is, and all can be taken.
     """
-    spread = min((1 + demand.isl_cv**2) / batch, defaults.SEQUENCE_SHARE_MAX)
-    return (load + NormalDist().inv_cdf(1 - misses) * math.sqrt(load * spread)) / (1 - spread)
+    size = 1 + demand.isl_cv**2 if by_memory else 1.0
+    share = min(size / batch, defaults.SEQUENCE_SHARE_MAX)
+    held = load + NormalDist().inv_cdf(1 - misses) * math.sqrt(load * share)
+    return held / (1 - share) if by_memory else held
 
 
 def _slacks_s(demand: Demand, profile: Profile, ttft_s: float) -> NDArray[np.float64]:

@@ -57,5 +57,11 @@ class Sizer:
         """Engines, not rounded, that serve what keeps so many busy: with room for waits and for what piles up."""
         return PerRole(
             prefill_engines(busy.prefill, self.shape, self.profile, self.work, self.targets),
-            decode_engines(busy.decode, self.shape, self.batch, self.targets.misses),
+            decode_engines(
+                busy.decode,
+                self.shape,
+                self.batch,
+                self.targets.misses,
+                by_memory=self.batch < self.profile.max_batch,
+            ),
         )

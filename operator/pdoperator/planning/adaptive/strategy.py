@@ -133,17 +133,29 @@ class _Plan:
     def _split(
         self, engines: int, for_soon: PerRole[float], pressed: Pressure
     ) -> tuple[PerRole[int], AdaptiveState]:
-        """Both roles of so many engines, and when they were last changed."""
+        """Both roles of so many engines, and when they were last changed.
+
+        The split is of the engines that the budget has room for; what is asked for beyond it is told in proportion. Of
+        a fleet that is not to be had it would count flips that never happen, and each forbids the next for a while.
+        """
         current, at_s = self.context.current, self.context.observation.at_s
-        before = current.prefill + current.decode
+        before, there = current.prefill + current.decode, self._affordable(engines)
         needed = PerRole(for_soon.prefill + pressed.prefill, max(for_soon.decode, pressed.decoding))
         may_flip = self.tuning.flips and at_s - self.state.flipped_s >= defaults.FLIP_DWELL_S
-        kept = round(engines * current.prefill / before) if before else 1
-        prefill = split(engines, needed, kept, may_flip=may_flip)
-        state = (
-            replace(self.state, flipped_s=at_s) if prefill != min(max(1, kept), engines - 1) else self.state
-        )
-        return PerRole(prefill, engines - prefill), state
+        kept = round(there * current.prefill / before) if before else 1
+        prefill = split(there, needed, kept, may_flip=may_flip)
+        flipped = prefill != min(max(1, kept), there - 1)
+        asked = min(engines - 1, max(1, round(engines * prefill / there)))
+        state = replace(self.state, flipped_s=at_s) if flipped else self.state
+        return PerRole(asked, engines - asked), state
+
+    def _affordable(self, engines: int) -> int:
+        """As many of them as the GPU budget has room for."""
+        limits = self.context.settings.limits
+        cost = max(limits.roles.prefill.cost, limits.roles.decode.cost)
+        if limits.budget is None or cost == 0:
+            return engines
+        return min(engines, max(2, limits.budget // cost))
 
     def _load(self, ahead: Peak) -> str:
         horizon_s, rate = self._horizon_s(), self._rate(ahead.point)

@@ -1,0 +1,59 @@
+"""Strategy Adaptive when the load turns: the split follows within a few decisions, and no request is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from demo.kubectl import wait_for
+from demo.traffic import Phase, Traffic, steady
+from scenarios.world import Fleet, World
+
+INTERVAL_S = 3
+DECISIONS_BEFORE = 8  # of the load before the turn
+DECISIONS_AT_MOST = 6  # of which one or two may still be of the load before
+
+
+def test_the_first_flip_serves_soon_after_decode_heavy_load_turns_prefill_heavy(
+    world: World, fleet: Fleet
+) -> None:
+    roomy = {"maxReplicas": 4 * (fleet.prefill + fleet.decode)}  # the GPU budget is what limits
+    adaptive = {"strategy": "Adaptive", "interval": f"{INTERVAL_S}s"}
+    world.edit(fleet.name, prefill=roomy, decode=roomy, autoscaling=adaptive)
+    turn, over = threading.Event(), threading.Event()
+    traffic = Traffic(world.reach.router(fleet.name), "tiny")
+    chat = steady("chat", 60 * world.patience, 0.8, (16, 50))
+    documents = steady("documents", 60 * world.patience, 1.2, (1900, 4))
+
+    def enough(phase: Phase) -> bool:
+        return (turn if phase is chat else over).is_set()
+
+    def count_to_flip() -> int:
+        first = world.decisions(fleet.name)
+        wait_for("decisions", lambda: world.decisions(fleet.name) >= first + DECISIONS_BEFORE, 60)
+        assert world.wanted(fleet.name) == (fleet.prefill, fleet.decode)
+        before = world.decisions(fleet.name)
+        turn.set()
+        wait_for("a flip", lambda: world.wanted(fleet.name)[0] > fleet.prefill, 60, period_s=0.2)
+        took = world.decisions(fleet.name) - before
+        wait_for("RoleFlipped", lambda: "RoleFlipped" in world.reasons(fleet.name), 60 * world.patience)
+        return took
+
+    with ThreadPoolExecutor(1) as beside:
+        running = beside.submit(asyncio.run, traffic.run([chat, documents], enough))
+        try:
+            took = count_to_flip()
+            turned_at = time.time() - traffic.now_s() + traffic.began_s[-1]
+        finally:
+            turn.set()
+            over.set()
+        running.result()
+
+    assert [answer.error for answer in traffic.answers if answer.error] == []
+    served = next(e for e in world.events(fleet.name) if e["reason"] == "RoleFlipped")
+    served_at = datetime.fromisoformat(served["firstTimestamp"]).timestamp()
+    print(f"{took} decisions; served {served_at - turned_at:.0f} s after the turn ({served['message']})")
+    assert took <= DECISIONS_AT_MOST
