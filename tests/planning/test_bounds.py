@@ -45,6 +45,27 @@ from planning.fleet import limits, no_history, observation, settings
         ),
         pytest.param((2, 2), limits(budget=3), (1, 2), Reason.GPU_BUDGET, id="decode gets the odd half"),
         pytest.param(
+            (5, 3),
+            limits((1, 2, 1), (1, 2, 1), budget=3),
+            (2, 1),
+            Reason.GPU_BUDGET,
+            id="in proportion of what is needed, not of what maxReplicas left of it",
+        ),
+        pytest.param(
+            (2, 8),
+            limits((1, 9, 1), (1, 3, 1), budget=4),
+            (1, 3),
+            Reason.GPU_BUDGET,
+            id="within replicas and budget",
+        ),
+        pytest.param(
+            (4, 12),
+            limits((1, 9, 1), (1, 3, 1), budget=6),
+            (3, 3),
+            Reason.GPU_BUDGET,
+            id="what maxReplicas keeps from decode goes to prefill",
+        ),
+        pytest.param(
             (8, 8), limits(budget=1), (1, 1), Reason.GPU_BUDGET, id="a budget below the minimums: they stand"
         ),
         pytest.param(

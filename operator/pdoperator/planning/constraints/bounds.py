@@ -40,7 +40,7 @@ def apply_limits(wanted: PerRole[int], limits: Limits) -> Limited:
     the ratio.
     """
     target, reason = within_replicas(wanted, limits)
-    fitted = within_budget(target, limits)
+    fitted = within_budget(target, wanted, limits)
     if fitted != target:
         target, reason = fitted, Reason.GPU_BUDGET
     if limits.short and reason in (Reason.GPU_BUDGET, Reason.TOO_MANY_REPLICAS):
