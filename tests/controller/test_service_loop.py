@@ -444,6 +444,10 @@ async def test_an_engine_that_never_starts_is_given_up_and_the_plan_made_without
         await until(lambda: world.status["decisions"][0]["limited"] == "GPUsUnavailable")
         await until(lambda: world.replicas == 2)
         assert world.reasons().count("EngineGivenUp") == 1
+        world.edit(static(1, 3))  # which may have mended it: it gets its time anew
+        await until(lambda: world.replicas == 4)
+        await until(lambda: world.status["decisions"][0]["limited"] != "GPUsUnavailable")
+        assert world.reasons().count("EngineGivenUp") == 1
 
 
 async def test_what_is_paused_is_told_and_not_changed(session: aiohttp.ClientSession) -> None:

@@ -51,6 +51,13 @@ def test_only_engines_that_have_never_been_ready_are_overdue() -> None:
     assert [e.name for e in overdue(fleet, NOW_S, 300.0)] == ["late"]
 
 
+def test_an_edit_of_the_spec_gives_an_engine_its_time_anew() -> None:
+    """It may be of the template that was at fault, and the rollout is about to replace it."""
+    stuck = starting("stuck", 1000)
+    assert overdue([stuck], NOW_S, 300.0, since_s=NOW_S - 299) == []
+    assert overdue([stuck], NOW_S, 300.0, since_s=NOW_S - 301) == [stuck]
+
+
 def test_without_a_node_an_engine_is_given_up_sooner() -> None:
     placed, homeless = starting("placed", 400), starting("homeless", 400, scheduled=False)
     assert overdue([placed, homeless], NOW_S, 1800.0) == [homeless]

@@ -143,7 +143,8 @@ class ServiceLoop:
         """One pass; the seconds until the next one."""
         if await self._effect.bring(self._body):
             self._decide_at = 0.0
-            self._shortage.forget()
+            if self._history is not None:  # an edit, and not the first spec of this process
+                self._shortage.forget(time.time())
             if self._effect.plan is not None:
                 self._sources.choose(self._effect.plan)
         plan, busy = self._effect.plan, False

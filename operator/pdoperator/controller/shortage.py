@@ -16,12 +16,13 @@ class Shortage:
     def __init__(self) -> None:
         self._limits: Limits | None = None
         self._until_s = 0.0
+        self._since_s = 0.0
         self._given_up: set[str] = set()
 
     def look(self, observation: Observation, limits: Limits) -> list[Event]:
         """Give up what is past its deadline; an Event for each. Any: the plan is to be made again."""
         deadline_s = start_deadline_s(observation.startup_p90_s)
-        late = overdue(observation.engines, observation.at_s, deadline_s)
+        late = overdue(observation.engines, observation.at_s, deadline_s, self._since_s)
         self._given_up &= {engine.name for engine in observation.engines}
         fresh = [engine for engine in late if engine.name not in self._given_up]
         if fresh:
@@ -36,9 +37,10 @@ class Shortage:
             return limits
         return self._limits
 
-    def forget(self) -> None:
-        """The spec was edited: whatever kept an engine from starting may be over."""
+    def forget(self, now_s: float) -> None:
+        """The spec was edited: whatever kept an engine from starting may be over; each has its time anew."""
         self._limits = None
+        self._since_s = now_s
         self._given_up = set()
 
 

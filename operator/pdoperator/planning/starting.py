@@ -24,8 +24,13 @@ def start_deadline_s(startup_p90_s: Value[float] | Missing) -> float:
     return min(defaults.ENGINE_START_LIMIT_S, max(defaults.START_DEADLINE_MIN_S, longest_s))
 
 
-def overdue(engines: Iterable[EngineView], now_s: float, deadline_s: float) -> list[EngineView]:
-    """Engines that have never been ready and are past their deadline; without a node a shorter one may apply."""
+def overdue(
+    engines: Iterable[EngineView], now_s: float, deadline_s: float, since_s: float = 0.0
+) -> list[EngineView]:
+    """Engines that have never been ready and are past their deadline; without a node a shorter one may apply.
+
+    Time counts from their creation, not before `since_s`: what kept them from starting may have ended then.
+    """
 
     def limit_s(engine: EngineView) -> float:
         return deadline_s if engine.scheduled else min(deadline_s, defaults.SCHEDULE_DEADLINE_S)
@@ -36,7 +41,7 @@ def overdue(engines: Iterable[EngineView], now_s: float, deadline_s: float) -> l
         if not engine.ready
         and not engine.deleting
         and engine.state is State.WARMING
-        and now_s - engine.created_s > limit_s(engine)
+        and now_s - max(engine.created_s, since_s) > limit_s(engine)
     ]
 
 
