@@ -2,20 +2,23 @@
 
 The matrix of algorithms.md X1 to X3: each trace on two profiles and two pairs of targets, three seeds, published
 settings and the best of a small grid. Rows are kept in build/policies: an interrupted run goes on where it stopped. One
-row again: `python benchmarks/policies.py --row 'azure2023-conv/*/2s-80ms/*/dyn-sla'`. Prints one JSON object.
+row again: `python benchmarks/policies.py --again --row 'azure2023-conv/*/2s-80ms/*/dyn-sla'`. Prints one JSON object.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import click
-from matrix.pages import write_pages
+from matrix.policies_page import write_page
 from matrix.rows import Answer, Bench, Cell
 from matrix.workloads import WORKLOADS
 
@@ -33,7 +36,8 @@ PUBLISHED = (
 OURS = ("reactive", "mm1:interval=180", "dopd:interval=180", "adaptive")
 POLICIES = (*BOUNDS, *SPLITS, *PUBLISHED, *(f"{name}-best" for name in PUBLISHED), *OURS)
 STARTUPS_S = (30.0, 60.0, 300.0)  # swept beside STARTUP_S
-SWEPT = ("azure2024-conv", "code-conv-code")
+SPREADS_S = (60.0, 10.0, 1.0)  # burstiness, swept beside the workload's own
+SWEPT = ("azure2024-conv", "azure2023-conv", "code-conv-code")
 SWEPT_PROFILE = "h100-llama-3.3-70b-fp8-tp4"  # at the loose targets
 SWEPT_POLICIES = (
     "clairvoyant",
@@ -51,21 +55,29 @@ ABLATED = tuple(
 )
 
 
-def matrix() -> list[tuple[Cell, str]]:
-    """Every cell with every policy, those of a cell together."""
+def matrix(busiest_s: float = math.inf) -> list[tuple[Cell, str]]:
+    """Every cell with every policy, those of a cell together; of a trace longer than `busiest_s` only that part."""
     cells = [
-        Cell(trace, profile, ttft_s, tpot_s, STARTUP_S)
+        Cell(trace, profile, ttft_s, tpot_s, STARTUP_S, busiest_s=_part_s(trace, busiest_s))
         for trace in WORKLOADS
         for profile, targets in PROFILES.items()
         for ttft_s, tpot_s in targets
     ]
-    swept = [Cell(trace, SWEPT_PROFILE, 2.0, 0.08, startup_s) for trace in SWEPT for startup_s in STARTUPS_S]
-    ablated = [cell for cell in cells if cell.profile == SWEPT_PROFILE and cell.tpot_s == 0.08]
+    loose = [cell for cell in cells if cell.profile == SWEPT_PROFILE and cell.tpot_s == 0.08]
+    swept = [
+        *(replace(cell, startup_s=startup_s) for cell in loose for startup_s in STARTUPS_S),
+        *(replace(cell, spread_s=spread_s) for cell in loose for spread_s in SPREADS_S),
+    ]
     return [
         *((cell, policy) for cell in cells for policy in POLICIES),
-        *((cell, policy) for cell in swept for policy in SWEPT_POLICIES),
-        *((cell, policy) for cell in ablated for policy in ABLATED),
+        *((cell, policy) for cell in swept if cell.trace in SWEPT for policy in SWEPT_POLICIES),
+        *((cell, policy) for cell in loose for policy in ABLATED),
     ]
+
+
+def _part_s(trace: str, busiest_s: float) -> float:
+    """Only traces of days, which have days before them, are cut."""
+    return busiest_s if WORKLOADS[trace].before else math.inf
 
 
 @click.command()
@@ -73,7 +85,18 @@ def matrix() -> list[tuple[Cell, str]]:
     "--json", "as_json", is_flag=True, help="Print the figures as JSON (nothing else goes to stdout)."
 )
 @click.option(
-    "--row", default="*", help="Only rows that match, run anew: TRACE/PROFILE/TARGETS/START/POLICY with *."
+    "--row",
+    "wanted",
+    default=["*"],
+    multiple=True,
+    help="Only rows that match: TRACE/PROFILE/TARGETS/START/POLICY with *; may be given several times.",
+)
+@click.option("--again", is_flag=True, help="Replay also what build/policies holds.")
+@click.option(
+    "--busiest-h",
+    type=float,
+    default=math.inf,
+    help="Of traces of days only the busiest part of so many hours.",
 )
 @click.option("--list", "listing", is_flag=True, help="List the rows.")
 @click.option(
@@ -81,20 +104,36 @@ def matrix() -> list[tuple[Cell, str]]:
 )
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--processes", type=click.IntRange(1), default=None)
-@click.option("--write/--no-write", default=False, help="Write docs/results from all rows asked for.")
+@click.option(
+    "--write/--no-write",
+    default=False,
+    help="Write the rows asked for into docs/results/policies.md, draw them.",
+)
 def main(
-    as_json: bool, row: str, listing: bool, traces: Path, seeds: int, processes: int | None, write: bool
+    as_json: bool,
+    wanted: Sequence[str],
+    again: bool,
+    busiest_h: float,
+    listing: bool,
+    traces: Path,
+    seeds: int,
+    processes: int | None,
+    write: bool,
 ) -> None:
     """Run the matrix, or the rows that match."""
-    rows = [(cell, policy) for cell, policy in matrix() if fnmatch(f"{cell.name}/{policy}", row)]
+    rows = [
+        (cell, policy)
+        for cell, policy in matrix(busiest_h * 3600)
+        if any(fnmatch(f"{cell.name}/{policy}", pattern) for pattern in wanted)
+    ]
     if not rows:
-        raise click.UsageError(f"no row matches {row!r}; --list shows them")
+        raise click.UsageError(f"no row matches {' or '.join(wanted)}; --list shows them")
     if listing:
         click.echo("\n".join(f"{cell.name}/{policy}" for cell, policy in rows))
         return
     if not traces.is_dir():
         raise click.UsageError(f"there are no traces in {traces}; give their folder with --traces")
-    bench = Bench(traces, ROOT / "build" / "policies", tuple(range(seeds)), again=row != "*")
+    bench = Bench(traces, ROOT / "build" / "policies", tuple(range(seeds)), again)
     answers: list[Answer] = []
     with ProcessPoolExecutor(processes) as pool:
         futures = [pool.submit(bench.answer, cell, policy) for cell, policy in rows]
@@ -102,7 +141,7 @@ def main(
             answers.append(future.result())
             print(f"{done}/{len(rows)} {_line(answers[-1])}", file=sys.stderr)
     if write:
-        write_pages(ROOT / "docs" / "results", answers)
+        write_page(ROOT / "docs", answers, seeds)
     if as_json:
         click.echo(json.dumps({"rows": [_row(answer) for answer in answers]}))
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,19 +26,27 @@ ROOM = 6  # engines at most, as a multiple of the first fleet
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A trace on a profile under targets (seconds), engines starting in `startup_s`."""
+    """A trace on a profile under targets (seconds), engines starting in `startup_s`.
+
+    `spread_s`: how far the users that scaling adds are moved apart, where it is not the workload's own; the smaller,
+    the burstier. `busiest_s`: only the busiest part of this length, where the trace lasts longer.
+    """
 
     trace: str
     profile: str
     ttft_s: float
     tpot_s: float
     startup_s: float
+    spread_s: float | None = None
+    busiest_s: float = math.inf
 
     @property
     def name(self) -> str:
         """As --row matches it, the policy following."""
         targets = f"{self.ttft_s:g}s-{self.tpot_s * 1e3:g}ms"
-        return f"{self.trace}/{self.profile}/{targets}/start-{self.startup_s:g}s"
+        spread = "" if self.spread_s is None else f"-spread-{self.spread_s:g}s"
+        part = "" if math.isinf(self.busiest_s) else f"-busiest-{self.busiest_s:g}s"
+        return f"{self.trace}/{self.profile}/{targets}/start-{self.startup_s:g}s{spread}{part}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class Bench:
 
     `again`: even if they are there. `none_starved`: in searches a setting does not attain under which a request fails
     or one of a hundred waits for its first token more than STARVED times the target; a router could else let those
-    starve that miss anyway. `busiest_s`: of these traces only the busiest part of this length.
+    starve that miss anyway.
     """
 
     traces: Path
@@ -66,7 +73,6 @@ class Bench:
     seeds: tuple[int, ...]
     again: bool = False
     none_starved: bool = False
-    busiest_s: Mapping[str, float] = field(default_factory=dict)
 
     def answer(self, cell: Cell, policy: str) -> Answer:
         """Run what is not there yet."""
@@ -89,7 +95,7 @@ class Bench:
 
     def stage(self, cell: Cell, seed: int) -> tuple[Trace, Scenario, Trace | None]:
         """The cell's trace, drawn with this seed, its scenario, and the trace's earlier days if it has any."""
-        return _stage(self.traces, cell, seed, self.busiest_s.get(cell.trace, math.inf))
+        return _stage(self.traces, cell, seed)
 
     def _attempt(self, cell: Cell, setting: str) -> Tried:
         """The worst attainment and the mean cost; after a seed that misses no other is tried."""
@@ -110,9 +116,12 @@ class Bench:
 
 
 @lru_cache(maxsize=4)
-def _stage(traces: Path, cell: Cell, seed: int, longest_s: float) -> tuple[Trace, Scenario, Trace | None]:
+def _stage(traces: Path, cell: Cell, seed: int) -> tuple[Trace, Scenario, Trace | None]:
     profile = BUILTIN[cell.profile]
-    trace, before = at_scale(WORKLOADS[cell.trace], traces, profile, cell.tpot_s, seed, longest_s)
+    workload = WORKLOADS[cell.trace]
+    if cell.spread_s is not None:
+        workload = replace(workload, spread_s=cell.spread_s)
+    trace, before = at_scale(workload, traces, profile, cell.tpot_s, seed, cell.busiest_s)
     first = mm1_fleet(trace, profile, cell.ttft_s, cell.tpot_s)
     room = ROOM * (first.prefill + first.decode)
     scenario = Scenario(

@@ -1,0 +1,211 @@
+"""The tables and the picture of docs/results/policies.md, written from the rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from statistics import mean, stdev
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+from matrix.rows import Answer, Cell
+from matrix.workloads import WORKLOADS
+
+# Two-sided 95 % of Student's t by degrees of freedom; with three seeds it is 4.3.
+STUDENT = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+BOUND = "clairvoyant"
+BEGIN, END = "<!-- table: benchmarks/policies.py --write -->\n", "<!-- end of table -->\n"
+DRAWN = ("static-best", "hybrid-best", "aggregated-best", "hpa", "hpa-best", "mm1:interval=180", "adaptive")
+
+Cells = Mapping[Cell, Mapping[str, Answer]]
+
+
+def write_page(docs: Path, answers: Sequence[Answer], seeds: int) -> None:
+    """Replace the tables in results/policies.md and draw images/policies.png; the text around is written by hand."""
+    page = docs / "results" / "policies.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    cells = _by_cell(answers)
+    page.write_text("".join((before, BEGIN, *_tables(cells, seeds), END, after)), encoding="utf-8")
+    _draw(
+        docs / "images" / "policies.png",
+        {cell: mine for cell, mine in cells.items() if cell == _base(cell, cells)},
+    )
+
+
+def _tables(cells: Cells, seeds: int) -> Iterator[str]:
+    yield f"Seeds: {seeds}. ± is half the 95 % confidence interval of the mean (Student's t).\n"
+    bases = [cell for cell in cells if cell == _base(cell, cells)]
+    for targets, group in groupby(bases, key=_targets):
+        mine = {cell: cells[cell] for cell in group}
+        yield f"\n### {targets}\n"
+        yield from _overview(mine)
+        for cell, found in mine.items():
+            yield from _policies(cell, found)
+    for title, of, unit in (
+        ("Start-up", lambda cell: cell.startup_s, "s"),
+        ("Burstiness: how far users are moved apart", _spread_s, "s"),
+    ):
+        yield from _sweeps(title, of, unit, cells)
+
+
+def _policies(cell: Cell, found: Mapping[str, Answer]) -> Iterator[str]:
+    """All policies of a cell, those that attain first."""
+    bound = _hours(found.get(BOUND))
+    some = next((one for answer in found.values() for one in answer.summaries), None)
+    yield f"\n#### {cell.trace}, {_targets(cell)}\n\n{WORKLOADS[cell.trace].about}{_cut(cell)}."
+    if some is not None:
+        yield f" Attainable: {some.attainable:.2%}."
+    yield (
+        "\n\n| policy | setting | attains | attainment | GPU-h | × bound | goodput, req/s/GPU | flips | scalings "
+        "| settles within, P90 |\n|---|---|---|---:|---:|---:|---:|---:|---:|---:|\n"
+    )
+    for answer in sorted(found.values(), key=_rank):
+        yield _line(answer, bound)
+
+
+def _line(answer: Answer, bound: float | None) -> str:
+    if answer.setting is None:
+        return f"| {answer.policy} | none attains | no | | | | | | | |\n"
+    found = answer.summaries
+    over = "" if bound is None else f"{mean(one.gpu_hours for one in found) / bound:.2f}"
+    setting = "" if answer.setting == answer.policy else f"`{answer.setting}`"
+    settled = [one.settle_p90_s for one in found if one.settle_p90_s is not None]
+    return (
+        f"| {answer.policy} | {setting} | {_attaining(answer)} | {_attainment(answer)} | {_cost(answer)} | {over} | "
+        f"{_spread([one.goodput_rps_per_gpu for one in found], 2)} | {mean(one.flips for one in found):.0f} | "
+        f"{mean(one.scale_events for one in found):.0f} | {f'{mean(settled):.0f} s' if settled else ''} |\n"
+    )
+
+
+def _overview(cells: Cells) -> Iterator[str]:
+    """Each policy over the cells: where it attains, and the geometric mean of its cost over the bound there."""
+    yield "\n| policy | attains on | × bound there, geometric mean | × bound on all |\n|---|---:|---:|---:|\n"
+    for policy in dict.fromkeys(policy for mine in cells.values() for policy in mine):
+        there = [(cell, mine[policy]) for cell, mine in cells.items() if policy in mine]
+        costs = {
+            cell: hours / bound
+            for cell, answer in there
+            if (hours := _hours(answer)) and (bound := _hours(cells[cell].get(BOUND)))
+        }
+        attained = [cost for cell, cost in costs.items() if _attains(cells[cell][policy])]
+        count = sum(_attains(answer) for _, answer in there)
+        yield f"| {policy} | {count} of {len(there)} | {_geometric(attained)} | {_geometric(costs.values())} |\n"
+
+
+def _sweeps(title: str, of: Callable[[Cell], float], unit: str, cells: Cells) -> Iterator[str]:
+    """For each base cell that varies in one value only: GPU-hours by policy and value, and where it attains."""
+    for base in (cell for cell in cells if cell == _base(cell, cells)):
+        varied = sorted(
+            (cell for cell in cells if _base(cell, cells) == base and (cell == base or of(cell) != of(base))),
+            key=of,
+        )
+        if len(varied) < 2:
+            continue
+        swept = cells[varied[0] if varied[0] != base else varied[1]]
+        yield f"\n### {title}: {base.trace}, {_targets(base)}\n\nGPU-hours (attainment).\n\n"
+        yield f"| policy | {' | '.join(f'{of(cell):g} {unit}' for cell in varied)} |\n|---{'|---:' * len(varied)}|\n"
+        for policy in swept:
+            yield f"| {policy} | {' | '.join(_brief(cells[cell].get(policy)) for cell in varied)} |\n"
+
+
+def _brief(answer: Answer | None) -> str:
+    if answer is None or answer.setting is None:
+        return "none attains" if answer else ""
+    missed = "" if _attains(answer) else f", {_attaining(answer)}"
+    return f"{_cost(answer)} ({_attainment(answer)}{missed})"
+
+
+def _draw(path: Path, cells: Cells) -> None:
+    """A panel a cell: GPU-hours over the bound, pale where a policy does not attain with every seed."""
+    chosen = {cell: mine for cell, mine in cells.items() if _hours(mine.get(BOUND))}
+    figure, panels = plt.subplots(
+        len(chosen), 1, figsize=(9, 0.5 + 1.9 * len(chosen)), sharex=True, squeeze=False
+    )
+    for (cell, mine), panel in zip(chosen.items(), panels[:, 0], strict=True):
+        names = [name for name in DRAWN if name in mine and mine[name].summaries]
+        costs = [(_hours(mine[name]) or 0.0) / (_hours(mine[BOUND]) or 1.0) for name in names]
+        colours = ["#2b6cb0" if _attains(mine[name]) else "#cbd5e0" for name in names]
+        bars = panel.barh(names[::-1], costs[::-1], color=colours[::-1])
+        labels = [f"{cost:.2f} ({_attainment(mine[name])})" for name, cost in zip(names, costs, strict=True)]
+        panel.bar_label(bars, labels[::-1], fontsize=7, padding=2)
+        panel.set_title(f"{cell.trace}, {_targets(cell)}", fontsize="small", loc="left")
+        panel.tick_params(labelsize=7)
+        panel.margins(x=0.25)
+    panels[-1, 0].set_xlabel(f"GPU-hours over {BOUND}; pale: does not attain", fontsize="small")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _by_cell(answers: Iterable[Answer]) -> dict[Cell, dict[str, Answer]]:
+    cells: dict[Cell, dict[str, Answer]] = {}
+    for answer in answers:
+        cells.setdefault(answer.cell, {})[answer.policy] = answer
+    return cells
+
+
+def _base(cell: Cell, cells: Iterable[Cell]) -> Cell:
+    """The first cell of the same trace, profile, targets and part: the one that sweeps vary."""
+    plain = replace(cell, startup_s=0.0, spread_s=None)
+    return next(one for one in cells if replace(one, startup_s=0.0, spread_s=None) == plain)
+
+
+def _spread_s(cell: Cell) -> float:
+    return WORKLOADS[cell.trace].spread_s if cell.spread_s is None else cell.spread_s
+
+
+def _targets(cell: Cell) -> str:
+    return f"{cell.profile}, TTFT {cell.ttft_s:g} s, TPOT {cell.tpot_s * 1e3:g} ms"
+
+
+def _cut(cell: Cell) -> str:
+    return (
+        ""
+        if math.isinf(cell.busiest_s)
+        else f"; the busiest {cell.busiest_s / 3600:g} h of it, without the days before"
+    )
+
+
+def _attains(answer: Answer) -> bool:
+    return bool(answer.summaries) and all(one.attains for one in answer.summaries)
+
+
+def _attaining(answer: Answer) -> str:
+    return f"{sum(one.attains for one in answer.summaries)}/{len(answer.summaries)}"
+
+
+def _attainment(answer: Answer) -> str:
+    return _spread([100 * one.attainment for one in answer.summaries], 2) + " %"
+
+
+def _cost(answer: Answer) -> str:
+    return _spread([one.gpu_hours for one in answer.summaries], 1)
+
+
+def _hours(answer: Answer | None) -> float | None:
+    return mean(one.gpu_hours for one in answer.summaries) if answer and answer.summaries else None
+
+
+def _rank(answer: Answer) -> tuple[bool, float]:
+    """Those that attain first, cheapest first."""
+    return not _attains(answer), _hours(answer) or math.inf
+
+
+def _geometric(costs: Iterable[float]) -> str:
+    logs = [math.log(cost) for cost in costs]
+    return f"{math.exp(mean(logs)):.2f}" if logs else ""
+
+
+def _spread(values: Sequence[float], decimals: int) -> str:
+    """Mean and the half width of its 95 % confidence interval."""
+    if len(values) < 2:
+        return f"{values[0]:.{decimals}f}"
+    half = STUDENT.get(len(values) - 1, 1.96) * stdev(values) / math.sqrt(len(values))
+    return f"{mean(values):.{decimals}f} ± {half:.{decimals}f}"
