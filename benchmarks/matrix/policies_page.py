@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -42,8 +41,8 @@ def write_page(docs: Path, answers: Sequence[Answer], seeds: int) -> None:
 def _tables(cells: Cells, seeds: int) -> Iterator[str]:
     yield f"Seeds: {seeds}. ± is half the 95 % confidence interval of the mean (Student's t).\n"
     bases = [cell for cell in cells if cell == _base(cell, cells)]
-    for targets, group in groupby(bases, key=_targets):
-        mine = {cell: cells[cell] for cell in group}
+    for targets in dict.fromkeys(map(_targets, bases)):
+        mine = {cell: cells[cell] for cell in bases if _targets(cell) == targets}
         yield f"\n### {targets}\n"
         yield from _overview(mine)
         for cell, found in mine.items():
