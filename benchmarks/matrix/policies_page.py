@@ -20,6 +20,7 @@ from matrix.workloads import WORKLOADS
 STUDENT = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 BOUND = "clairvoyant"
 BEGIN, END = "<!-- table: benchmarks/policies.py --write -->\n", "<!-- end of table -->\n"
+ABLATED = "adaptive:"
 DRAWN = ("static-best", "hybrid-best", "aggregated-best", "hpa", "hpa-best", "mm1:interval=180", "adaptive")
 
 Cells = Mapping[Cell, Mapping[str, Answer]]
@@ -30,8 +31,12 @@ def write_page(docs: Path, answers: Sequence[Answer], seeds: int) -> None:
     page = docs / "results" / "policies.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    cells = _by_cell(answers)
-    page.write_text("".join((before, BEGIN, *_tables(cells, seeds), END, after)), encoding="utf-8")
+    ablated = [answer for answer in answers if answer.policy.startswith(ABLATED)]
+    cells = _by_cell(answer for answer in answers if answer not in ablated)
+    page.write_text(
+        "".join((before, BEGIN, *_tables(cells, seeds), *_ablations(_by_cell(ablated)), END, after)),
+        encoding="utf-8",
+    )
     _draw(
         docs / "images" / "policies.png",
         {cell: mine for cell, mine in cells.items() if cell == _base(cell, cells)},
@@ -112,6 +117,18 @@ def _sweeps(title: str, of: Callable[[Cell], float], unit: str, cells: Cells) ->
         yield f"| policy | {' | '.join(f'{of(cell):g} {unit}' for cell in varied)} |\n|---{'|---:' * len(varied)}|\n"
         for policy in swept:
             yield f"| {policy} | {' | '.join(_brief(cells[cell].get(policy)) for cell in varied)} |\n"
+
+
+def _ablations(cells: Cells) -> Iterator[str]:
+    """Parts of Adaptive by cell."""
+    if not cells:
+        return
+    yield "\n### Adaptive without a part\n\nGPU-hours (attainment).\n\n"
+    yield f"| adaptive | {' | '.join(f'{cell.trace}, {_targets(cell)}' for cell in cells)} |\n"
+    yield f"|---{'|---:' * len(cells)}|\n"
+    for policy in dict.fromkeys(policy for mine in cells.values() for policy in mine):
+        found = " | ".join(_brief(mine.get(policy)) for mine in cells.values())
+        yield f"| {policy.removeprefix(ABLATED)} | {found} |\n"
 
 
 def _brief(answer: Answer | None) -> str:
