@@ -29,9 +29,8 @@ def within_budget(target: PerRole[int], needed: PerRole[int], limits: Limits) ->
     d = target.decode
     if decode.cost > 0:
         d = min(d, max(decode.least, (limits.budget - p * prefill.cost) // decode.cost))
-    if (
-        prefill.cost > 0
-    ):  # decode's minimum may have taken more than its share, its maximum may leave some of it
+    # Decode's minimum may have taken more than its share, its maximum may leave some of it.
+    if prefill.cost > 0:
         rest = (limits.budget - d * decode.cost) // prefill.cost
         most = target.prefill if d == target.decode else p
         p = max(prefill.least, min(most, rest))
