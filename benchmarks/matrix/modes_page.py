@@ -14,6 +14,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from matrix.limits import Limit
+from matrix.page import write_tables
 from matrix.rows import Answer, Cell
 from pdoperator.sim.metrics import attainable
 from pdoperator.sim.policies.work import request_work
@@ -22,7 +23,6 @@ from pdoperator.sim.traffic.trace import Trace
 
 MODES = {"aggregated": "aggregated-best", "disaggregated": "static-best", "hybrid": "hybrid-best"}
 COLOURS = {"aggregated": "#6b7280", "disaggregated": "#c2571a", "hybrid": "#2b6cb0"}
-BEGIN, END = "<!-- table: benchmarks/modes.py --write -->\n", "<!-- end of table -->\n"
 WIDTH = 0.27  # of a bar
 MOST_NAMED = 2  # resources that would mend a fleet, the most helpful first
 
@@ -64,11 +64,6 @@ class Row:
         )
 
     @property
-    def group(self) -> tuple[str, float, float]:
-        """Profile and targets."""
-        return self.cell.profile, self.cell.ttft_s, self.cell.tpot_s
-
-    @property
     def sizes(self) -> dict[str, int | None]:
         """Engines by mode."""
         return {mode: _engines(setting) for mode, setting in self.settings.items()}
@@ -99,10 +94,7 @@ class Row:
 
 def write_page(docs: Path, rows: Sequence[Row], seeds: int, busiest_s: Mapping[str, float]) -> None:
     """Replace the tables in results/modes.md and draw images/modes.png; the text around them is written by hand."""
-    page = docs / "results" / "modes.md"
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text("".join((before, BEGIN, *_tables(rows, seeds, busiest_s), END, after)), encoding="utf-8")
+    write_tables(docs / "results" / "modes.md", "modes.py", _tables(rows, seeds, busiest_s))
     _draw(docs / "images" / "modes.png", rows)
 
 
@@ -111,9 +103,9 @@ def _tables(rows: Sequence[Row], seeds: int, busiest_s: Mapping[str, float]) -> 
         f"Seeds: {seeds}. {_cuts(busiest_s)}"
         "*Busy*: engines that prefill and decode would keep busy on average.\n"
     )
-    for (profile, ttft_s, tpot_s), group in groupby(rows, key=lambda row: row.group):
+    for conditions, group in groupby(rows, key=lambda row: row.cell.conditions):
         yield (
-            f"\n### {profile}, TTFT {ttft_s:g} s, TPOT {tpot_s * 1e3:g} ms\n\n"
+            f"\n### {conditions}\n\n"
             "| trace | attainable | busy P + D | aggregated | disaggregated | hybrid "
             "| one aggregated less lacks | one prefill less | one decode less | one hybrid less |\n"
             "|---|---:|---:|---|---|---|---|---|---|---|\n"
@@ -167,20 +159,18 @@ def _engines(setting: str | None) -> int | None:
 
 def _draw(path: Path, rows: Sequence[Row]) -> None:
     """A panel for each profile and targets, a bar for each mode."""
-    groups = [(key, list(group)) for key, group in groupby(rows, key=lambda row: row.group)]
+    groups = [(key, list(group)) for key, group in groupby(rows, key=lambda row: row.cell.conditions)]
     traces = list(dict.fromkeys(row.cell.trace for row in rows))
     figure, panels = plt.subplots(
         len(groups), 1, figsize=(9, 2.0 * len(groups) + 0.7), sharex=True, squeeze=False
     )
-    for ((profile, ttft_s, tpot_s), group), panel in zip(groups, panels[:, 0], strict=True):
+    for (conditions, group), panel in zip(groups, panels[:, 0], strict=True):
         for place, mode in enumerate(MODES):
             sizes = [row.sizes[mode] or 0 for row in group]
             at = [traces.index(row.cell.trace) + (place - 1) * WIDTH for row in group]
             bars = panel.bar(at, sizes, WIDTH, color=COLOURS[mode], label=mode)
             panel.bar_label(bars, [str(size) if size else "none" for size in sizes], fontsize=7, padding=1)
-        panel.set_title(
-            f"{profile}, TTFT {ttft_s:g} s, TPOT {tpot_s * 1e3:g} ms", fontsize="small", loc="left"
-        )
+        panel.set_title(conditions, fontsize="small", loc="left")
         panel.set_ylabel("engines")
         panel.margins(y=0.15)
         panel.set_xticks(range(len(traces)), traces, fontsize="small")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -13,13 +14,13 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+from matrix.page import write_tables
 from matrix.rows import Answer, Cell
 from matrix.workloads import WORKLOADS
 
 # Two-sided 95 % of Student's t by degrees of freedom; with three seeds it is 4.3.
 STUDENT = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 BOUND = "clairvoyant"
-BEGIN, END = "<!-- table: benchmarks/policies.py --write -->\n", "<!-- end of table -->\n"
 ABLATED = "adaptive:"
 DRAWN = ("static-best", "hybrid-best", "aggregated-best", "hpa", "hpa-best", "mm1:interval=180", "adaptive")
 
@@ -28,15 +29,10 @@ Cells = Mapping[Cell, Mapping[str, Answer]]
 
 def write_page(docs: Path, answers: Sequence[Answer], seeds: int) -> None:
     """Replace the tables in results/policies.md and draw images/policies.png; the text around is written by hand."""
-    page = docs / "results" / "policies.md"
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
     ablated = [answer for answer in answers if answer.policy.startswith(ABLATED)]
     cells = _by_cell(answer for answer in answers if answer not in ablated)
-    page.write_text(
-        "".join((before, BEGIN, *_tables(cells, seeds), *_ablations(_by_cell(ablated)), END, after)),
-        encoding="utf-8",
-    )
+    tables = chain(_tables(cells, seeds), _ablations(_by_cell(ablated)))
+    write_tables(docs / "results" / "policies.md", "policies.py", tables)
     _draw(
         docs / "images" / "policies.png",
         {cell: mine for cell, mine in cells.items() if cell == _base(cell, cells)},
@@ -46,8 +42,8 @@ def write_page(docs: Path, answers: Sequence[Answer], seeds: int) -> None:
 def _tables(cells: Cells, seeds: int) -> Iterator[str]:
     yield f"Seeds: {seeds}. ± is half the 95 % confidence interval of the mean (Student's t).\n"
     bases = [cell for cell in cells if cell == _base(cell, cells)]
-    for targets in dict.fromkeys(map(_targets, bases)):
-        mine = {cell: cells[cell] for cell in bases if _targets(cell) == targets}
+    for targets in dict.fromkeys(cell.conditions for cell in bases):
+        mine = {cell: cells[cell] for cell in bases if cell.conditions == targets}
         yield f"\n### {targets}\n"
         yield from _overview(mine)
         for cell, found in mine.items():
@@ -63,7 +59,7 @@ def _policies(cell: Cell, found: Mapping[str, Answer]) -> Iterator[str]:
     """All policies of a cell, those that attain first."""
     bound = _hours(found.get(BOUND))
     some = next((one for answer in found.values() for one in answer.summaries), None)
-    yield f"\n#### {cell.trace}, {_targets(cell)}\n\n{WORKLOADS[cell.trace].about}{_cut(cell)}."
+    yield f"\n#### {cell.trace}, {cell.conditions}\n\n{WORKLOADS[cell.trace].about}{_cut(cell)}."
     if some is not None:
         yield f" Attainable: {some.attainable:.2%}."
     yield (
@@ -113,7 +109,7 @@ def _sweeps(title: str, of: Callable[[Cell], float], unit: str, cells: Cells) ->
         if len(varied) < 2:
             continue
         swept = cells[varied[0] if varied[0] != base else varied[1]]
-        yield f"\n### {title}: {base.trace}, {_targets(base)}\n\nGPU-hours (attainment).\n\n"
+        yield f"\n### {title}: {base.trace}, {base.conditions}\n\nGPU-hours (attainment).\n\n"
         yield f"| policy | {' | '.join(f'{of(cell):g} {unit}' for cell in varied)} |\n|---{'|---:' * len(varied)}|\n"
         for policy in swept:
             yield f"| {policy} | {' | '.join(_brief(cells[cell].get(policy)) for cell in varied)} |\n"
@@ -124,7 +120,7 @@ def _ablations(cells: Cells) -> Iterator[str]:
     if not cells:
         return
     yield "\n### Adaptive without a part\n\nGPU-hours (attainment).\n\n"
-    yield f"| adaptive | {' | '.join(f'{cell.trace}, {_targets(cell)}' for cell in cells)} |\n"
+    yield f"| adaptive | {' | '.join(f'{cell.trace}, {cell.conditions}' for cell in cells)} |\n"
     yield f"|---{'|---:' * len(cells)}|\n"
     for policy in dict.fromkeys(policy for mine in cells.values() for policy in mine):
         found = " | ".join(_brief(mine.get(policy)) for mine in cells.values())
@@ -151,7 +147,7 @@ def _draw(path: Path, cells: Cells) -> None:
         bars = panel.barh(names[::-1], costs[::-1], color=colours[::-1])
         labels = [f"{cost:.2f} ({_attainment(mine[name])})" for name, cost in zip(names, costs, strict=True)]
         panel.bar_label(bars, labels[::-1], fontsize=7, padding=2)
-        panel.set_title(f"{cell.trace}, {_targets(cell)}", fontsize="small", loc="left")
+        panel.set_title(f"{cell.trace}, {cell.conditions}", fontsize="small", loc="left")
         panel.tick_params(labelsize=7)
         panel.margins(x=0.25)
     panels[-1, 0].set_xlabel(f"GPU-hours over {BOUND}; pale: does not attain", fontsize="small")
@@ -175,10 +171,6 @@ def _base(cell: Cell, cells: Iterable[Cell]) -> Cell:
 
 def _spread_s(cell: Cell) -> float:
     return WORKLOADS[cell.trace].spread_s if cell.spread_s is None else cell.spread_s
-
-
-def _targets(cell: Cell) -> str:
-    return f"{cell.profile}, TTFT {cell.ttft_s:g} s, TPOT {cell.tpot_s * 1e3:g} ms"
 
 
 def _cut(cell: Cell) -> str:

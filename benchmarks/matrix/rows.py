@@ -48,6 +48,11 @@ class Cell:
         part = "" if math.isinf(self.busiest_s) else f"-busiest-{self.busiest_s:g}s"
         return f"{self.trace}/{self.profile}/{targets}/start-{self.startup_s:g}s{spread}{part}"
 
+    @property
+    def conditions(self) -> str:
+        """Profile and targets, for people."""
+        return f"{self.profile}, TTFT {self.ttft_s:g} s, TPOT {self.tpot_s * 1e3:g} ms"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
