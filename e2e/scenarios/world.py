@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import subprocess
 import threading
 import time
@@ -29,6 +28,7 @@ from pdoperator.api import names
 from pdoperator.api.names import Component
 from pdoperator.api.values import Value
 from pdoperator.planning.starting import start_deadline_s
+from pdoperator.signals.exposition import Series, read_series
 
 
 @dataclass(frozen=True)
@@ -169,13 +169,11 @@ class World:
 
     def until_busy(self, fleet: Fleet, decode: int) -> None:
         """Wait until so many decode engines have a request, by the router's own count."""
-        line = re.compile(r'pdrouter_outstanding_requests\{.*role="decode".*\} ([0-9.]+)')
-        url = f"{self.reach.router(fleet.name)}/metrics"
+        url = self.reach.router(fleet.name)
 
         def busy() -> bool:
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                counts = line.findall(answer.read().decode())
-            return sum(float(count) > 0 for count in counts) >= decode
+            outstanding = _series(url, "pdrouter_outstanding_requests")
+            return sum(one.labels["role"] == "decode" and one.value > 0 for one in outstanding) >= decode
 
         wait_for(f"{decode} busy decode engines", busy, 60, period_s=0.2)
 
@@ -218,10 +216,8 @@ class World:
     def decisions(self, name: str) -> int:
         """How many the operator has taken for a service, by its own count."""
         (pod,) = self.kubectl.json("get", "pods", "-n", deploy.OPERATOR_NAMESPACE)["items"]
-        url = f"http://{pod['status']['podIP']}:{OPERATOR_PORT}/metrics"
-        line = rf'^pdoperator_decisions_total\{{.*service="{name}"\}} ([0-9.]+)$'
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return sum(int(float(count)) for count in re.findall(line, answer.read().decode(), re.MULTILINE))
+        counts = _series(f"http://{pod['status']['podIP']}:{OPERATOR_PORT}", "pdoperator_decisions_total")
+        return sum(int(one.value) for one in counts if one.labels["service"] == name)
 
     def told(self, name: str, kind: str, *, status: str, reason: str) -> bool:
         """Whether a condition says this of the newest spec."""
@@ -332,6 +328,12 @@ class World:
             return "\n".join(self.kubectl.run(*args, limit_s=20).splitlines()[-LOG_LINES:])
         except (KubectlError, subprocess.TimeoutExpired) as error:
             return str(error)
+
+
+def _series(url: str, name: str) -> list[Series]:
+    """A metric of what answers there."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        return read_series(answer.read().decode(), [name]).get(name, [])
 
 
 def _is_ready(pod: Object) -> bool:
