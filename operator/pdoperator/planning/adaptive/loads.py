@@ -54,6 +54,11 @@ def prefill_share(profile: Profile) -> float:
     return full_s / (full_s + profile.pass_s)
 
 
+def prefill_busy(work: Work, profile: Profile) -> float:
+    """Prefill engines that one request per second keeps busy."""
+    return work.prefill_s / prefill_share(profile)
+
+
 def decode_batch(demand: Demand, profile: Profile, work: Work, tpot_s: float) -> float:
     """Sequences that one decode engine holds within the TPOT target, the KV cache and its batch limit."""
     osl = max(1.0, demand.osl_tokens)

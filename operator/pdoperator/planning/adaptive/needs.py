@@ -13,8 +13,8 @@ from pdoperator.planning.adaptive.loads import (
     decode_batch,
     decode_engines,
     decode_share,
+    prefill_busy,
     prefill_engines,
-    prefill_share,
     work_of,
 )
 from pdoperator.planning.settings import PlanSettings
@@ -44,7 +44,7 @@ class Sizer:
             work=work,
             batch=batch,
             per_request=PerRole(
-                work.prefill_s / prefill_share(profile),
+                prefill_busy(work, profile),
                 work.decode_s / decode_share(shape, profile, work, batch),
             ),
         )

@@ -16,6 +16,7 @@ from pdoperator.api.values import Missing, PerRole
 from pdoperator.forecast.demand import Demand
 from pdoperator.forecast.forecasted import Forecasted
 from pdoperator.forecast.load_forecast import LoadForecast, Peak
+from pdoperator.planning.adaptive.loads import prefill_busy, work_of
 from pdoperator.planning.adaptive.needs import Sizer
 from pdoperator.planning.adaptive.pressure import Pressure, pressure
 from pdoperator.planning.adaptive.split import split
@@ -42,7 +43,7 @@ def adaptive(tuning: Tuning) -> Strategy:
         if state.shape is None:
             return replace(held(context, Reason.IDLE, "held: no request has come yet"), state=state)
         sizer = Sizer.of(state.shape, settings)
-        state = state.with_load(at_s, _busy(demand.x, sizer, context))
+        state = state.with_load(at_s, _busy(demand.x, sizer))
         return _Plan(context, tuning, state, sizer).proposal()
 
     return strategy
@@ -55,12 +56,18 @@ def _state(context: Context) -> AdaptiveState:
     return AdaptiveState.empty(interval_s)
 
 
-def _busy(demand: Demand | None, sizer: Sizer, context: Context) -> PerRole[float]:
+def _busy(demand: Demand | None, sizer: Sizer) -> PerRole[float]:
     """Prompts count as long as they are, outputs as long as they have been of late."""
     if demand is None:
         return PerRole(0.0, 0.0)
-    arrived = Sizer.of(demand, context.settings).per_request.prefill
+    arrived = prefill_busy(work_of(demand, sizer.profile), sizer.profile)
     return PerRole(demand.rate_rps * arrived, demand.rate_rps * sizer.per_request.decode)
+
+
+def _in_proportion(engines: int, like: PerRole[int]) -> int:
+    """How many of at least two engines prefill when they are split like others are, one of each role at least."""
+    total = like.prefill + like.decode
+    return min(engines - 1, max(1, round(engines * like.prefill / total))) if total else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ class _Plan:
         for_soon = self.sizer.engines(soon)
         wanted, state = self._split(engines, for_soon, pressed)
         without = self._fleet(self._now(self.state.total), soon, pressed)
-        prefill = min(without - 1, max(1, round(without * wanted.prefill / engines)))
+        prefill = _in_proportion(without, wanted)
         return Proposal(
             wanted=wanted,
             reason=Reason.EMERGENCY if pressed.prefill > defaults.BACKLOG_ENGINES else Reason.FORECAST,
@@ -139,14 +146,13 @@ class _Plan:
         a fleet that is not to be had it would count flips that never happen, and each forbids the next for a while.
         """
         current, at_s = self.context.current, self.context.observation.at_s
-        before, there = current.prefill + current.decode, self._affordable(engines)
+        there = self._affordable(engines)
         needed = PerRole(for_soon.prefill + pressed.prefill, max(for_soon.decode, pressed.decoding))
         may_flip = self.tuning.flips and at_s - self.state.flipped_s >= defaults.FLIP_DWELL_S
-        kept = round(there * current.prefill / before) if before else 1
+        kept = _in_proportion(there, current)
         prefill = split(there, needed, kept, may_flip=may_flip)
-        flipped = prefill != min(max(1, kept), there - 1)
-        asked = min(engines - 1, max(1, round(engines * prefill / there)))
-        state = replace(self.state, flipped_s=at_s) if flipped else self.state
+        asked = _in_proportion(engines, PerRole(prefill, there - prefill))
+        state = self.state if prefill == kept else replace(self.state, flipped_s=at_s)
         return PerRole(asked, engines - asked), state
 
     def _affordable(self, engines: int) -> int:
