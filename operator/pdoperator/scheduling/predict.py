@@ -21,7 +21,7 @@ TOKENS = EngineCosts(
 
 def prompts_s(costs: EngineCosts, account: Account) -> float:
     """To prefill all prompts that wait there."""
-    return costs.ttft_b * account.prompt_tokens + costs.ttft_c * account.prompt_squares
+    return _prefill_s(costs, account.prompt_tokens, account.prompt_squares)
 
 
 def decode_step_s(costs: EngineCosts, requests: int, context_tokens: int) -> float:
@@ -37,7 +37,7 @@ def next_step_s(costs: EngineCosts, account: Account) -> float:
 def remote_ttft_s(costs: EngineCosts, account: Account, tokens: int) -> float:
     """TTFT of a prompt by this prefill engine: the work before it, its own, the transfer, both calls' latency."""
     waits_s = prompts_s(costs, account) + costs.pass_s + 2 * costs.latency_s
-    return waits_s + _own_s(costs, tokens) + costs.transfer_s_per_token * tokens
+    return waits_s + _prefill_s(costs, tokens, tokens**2) + costs.transfer_s_per_token * tokens
 
 
 def local_ttft_s(costs: EngineCosts, account: Account, tokens: int) -> float:
@@ -45,7 +45,7 @@ def local_ttft_s(costs: EngineCosts, account: Account, tokens: int) -> float:
     chunk = max(1, costs.batched_tokens - account.batch)
     steps = math.ceil((account.prompt_tokens + tokens) / chunk)
     step_s = decode_step_s(costs, account.batch, account.context_tokens)
-    return steps * step_s + prompts_s(costs, account) + _own_s(costs, tokens) + costs.latency_s
+    return steps * step_s + prompts_s(costs, account) + _prefill_s(costs, tokens, tokens**2) + costs.latency_s
 
 
 def late(remote_s: float, ttft_target_s: float) -> bool:
@@ -61,5 +61,5 @@ def has_room(costs: EngineCosts, account: Account, tokens: int, tpot_target_s: f
     return fits and decode_step_s(costs, batch, context_tokens) <= tpot_target_s
 
 
-def _own_s(costs: EngineCosts, tokens: int) -> float:
-    return costs.ttft_b * tokens + costs.ttft_c * tokens**2
+def _prefill_s(costs: EngineCosts, tokens: int, squares: int) -> float:
+    return costs.ttft_b * tokens + costs.ttft_c * squares
