@@ -47,6 +47,17 @@ class FakeEngine:
         }
         return Engine(**{**facts, **changes})
 
+    def hold(self) -> asyncio.Event:
+        """Answer from now on once the event is set."""
+        gate = asyncio.Event()
+
+        async def script(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            await gate.wait()
+            return await self.answer(request, body)
+
+        self.script = script
+        return gate
+
     @asynccontextmanager
     async def started(self) -> AsyncIterator[FakeEngine]:
         """Listening on a port of its own."""

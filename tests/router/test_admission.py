@@ -6,11 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from pdoperator.router.prompt import PromptSize, TokenEstimate, prompt_size
 from router.conftest import Bench
-from router.fake_engine import FakeEngine
 from waiting import until
 
 
@@ -85,7 +83,7 @@ async def test_failures_are_judged_and_a_clients_faults_are_not(bench: Bench) ->
 
 
 async def test_kv_is_held_for_export_from_the_prefill_to_the_first_token(pair: Bench) -> None:
-    gate = _gated(pair.engines["d"])
+    gate = pair.engines["d"].hold()
     asked = asyncio.create_task(pair.stream())
     await _until(pair, 1)
     gate.set()
@@ -94,23 +92,11 @@ async def test_kv_is_held_for_export_from_the_prefill_to_the_first_token(pair: B
 
 
 async def test_kv_that_nobody_will_take_is_not_held(pair: Bench) -> None:
-    _gated(pair.engines["d"])
+    pair.engines["d"].hold()
     asked = asyncio.create_task(pair.stream())
     await _until(pair, 1)
     asked.cancel()
     await _until(pair, 0)
-
-
-def _gated(engine: FakeEngine) -> asyncio.Event:
-    """The engine answers once the event is set."""
-    gate = asyncio.Event()
-
-    async def answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        await gate.wait()
-        return await engine.answer(request, body)
-
-    engine.script = answer
-    return gate
 
 
 async def _until(bench: Bench, exports: int) -> None:

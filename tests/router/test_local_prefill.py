@@ -6,33 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import web
 
 from router.conftest import Bench
-from router.fake_engine import FakeEngine
 from scheduling.world import COSTS
 from waiting import until
 
 LATE = "pdrouter_aggregated_total{reason=prefill_late}"
 
 
-def held(engine: FakeEngine) -> asyncio.Event:
-    """The engine answers once the event is set."""
-    gate = asyncio.Event()
-
-    async def script(request: web.Request, body: dict[str, object]) -> web.StreamResponse:
-        await gate.wait()
-        return await engine.answer(request, body)
-
-    engine.script = script
-    return gate
-
-
 @pytest.fixture
 async def burst(pair: Bench) -> AsyncIterator[Bench]:
     """The prefill engine has a prompt of 1.5 s; with 0.1 s of its own the next is beyond 0.8 of the target."""
     pair.config(costs=COSTS, local_prefill=True)
-    gate = held(pair.engines["p"])
+    gate = pair.engines["p"].hold()
     first = asyncio.create_task(pair.post(prompt=[1] * 1500))
     await until(lambda: pair.engines["p"].running == 1)
     yield pair
@@ -59,7 +45,7 @@ async def test_without_a_profile_it_waits_for_prefill(burst: Bench) -> None:
 
 
 async def test_a_stream_that_is_prefilled_locally_is_a_prompt_until_its_first_token(burst: Bench) -> None:
-    gate = held(burst.engines["d"])
+    gate = burst.engines["d"].hold()
     stream = asyncio.create_task(burst.stream(prompt=[1] * 100))
     account = burst.fleet.scheduler.load.account
     await until(lambda: account("d").prompt_tokens == 100)
@@ -72,7 +58,7 @@ async def test_a_stream_that_is_prefilled_locally_is_a_prompt_until_its_first_to
 
 async def test_the_length_of_a_text_is_known_roughly_before_any_has_finished(burst: Bench) -> None:
     """4 characters a token: 400 characters are 100 tokens to decode with."""
-    gate = held(burst.engines["d"])
+    gate = burst.engines["d"].hold()
     asked = asyncio.create_task(burst.post(prompt="word" * 100))
     await until(lambda: burst.fleet.scheduler.load.account("d").prompt_tokens == 100)
     gate.set()
