@@ -22,7 +22,8 @@ def test_more_load_than_the_budget_can_serve_is_told_and_served(world: World, fl
         world.edit(fleet.name, prefill=roomy, decode=roomy, autoscaling={"strategy": "DOPD"})
         wait_for("ScalingLimited by the GPU budget", limited, 60 * world.patience)
 
-    load = steady("heavy", 60 * world.patience, 0.7, (1000, 150))
+    # Twice the decode engines that there are: with answers of 150 tokens the budget was just enough.
+    load = steady("heavy", 60 * world.patience, 0.7, (1000, 400))
     assert world.failures_until_done(fleet.name, load, until_told) == []
     assert max(held) <= budget
 
