@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cluster.processes import free_ports
-from cluster.prometheus import find_prometheus
-from cluster.steps import Steps
-from cluster.toolchain import ToolMissing
 from demo.kubectl import wait_for
 from pdoperator.api import defaults, names
 from scenarios.prometheus import Prometheus
@@ -21,16 +17,9 @@ AWAY_S = defaults.METRICS_MAX_AGE_S + 5  # past the age at which readings count 
 
 
 @pytest.fixture
-def prometheus(
-    world: World, fleet: Fleet, tmp_path: Path, uncaptured: Callable[[], AbstractContextManager[None]]
-) -> Iterator[Prometheus]:
-    try:
-        with uncaptured():
-            program = find_prometheus(Steps())
-    except ToolMissing as reason:
-        pytest.skip(str(reason))
+def prometheus(world: World, prometheus_program: Path, tmp_path: Path) -> Iterator[Prometheus]:
     host = world.this_machine()
-    found = Prometheus(program, tmp_path, f"{host}:{free_ports(1, host)[0]}")
+    found = Prometheus(prometheus_program, tmp_path, f"{host}:{free_ports(1, host)[0]}")
     yield found
     found.stop()
 

@@ -6,16 +6,12 @@ import asyncio
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from cluster.prometheus import find_prometheus
-from cluster.steps import Steps
-from cluster.toolchain import ToolMissing
 from pdoperator.api.sources import Prometheus
 from pdoperator.api.values import Missing, Value
 from pdoperator.signals.observe import ServiceScraper
@@ -84,23 +80,14 @@ async def pods() -> AsyncIterator[Pods]:
         await runner.cleanup()
 
 
-@pytest.fixture(scope="session")
-def program(uncaptured: Callable[[], AbstractContextManager[None]]) -> Path:
-    try:
-        with uncaptured():
-            return find_prometheus(Steps())
-    except ToolMissing as reason:
-        pytest.skip(str(reason))
-
-
 @pytest.fixture
-def prometheus(program: Path, pods: Pods, tmp_path: Path) -> Iterator[FromPrometheus]:
+def prometheus(prometheus_program: Path, pods: Pods, tmp_path: Path) -> Iterator[FromPrometheus]:
     targets = [TARGET.format(port=port, namespace=n, pod=p) for (n, p), port in pods.ports.items()]
     config = tmp_path / "prometheus.yaml"
     config.write_text(CONFIG.format(targets="\n".join(targets)))
     address = f"127.0.0.1:{free_port()}"
     command = [
-        str(program),
+        str(prometheus_program),
         f"--config.file={config}",
         f"--storage.tsdb.path={tmp_path / 'data'}",
         f"--web.listen-address={address}",
