@@ -5,9 +5,10 @@ from __future__ import annotations
 from demo.kubectl import wait_for
 from demo.traffic import steady
 from pdoperator.api import names
-from scenarios.world import Fleet, World, light_load
+from scenarios.world import Fleet, World, few_and_forty, light_load
 
 
+@few_and_forty
 def test_more_load_than_the_budget_can_serve_is_told_and_served(world: World, fleet: Fleet) -> None:
     budget = fleet.prefill + fleet.decode
     held: list[int] = []
@@ -22,8 +23,9 @@ def test_more_load_than_the_budget_can_serve_is_told_and_served(world: World, fl
         world.edit(fleet.name, prefill=roomy, decode=roomy, autoscaling={"strategy": "DOPD"})
         wait_for("ScalingLimited by the GPU budget", limited, 60 * world.patience)
 
-    # Twice the decode engines that there are: with answers of 150 tokens the budget was just enough.
-    load = steady("heavy", 60 * world.patience, 0.7, (1000, 400))
+    # Prompts that keep at least an eighth more engines busy than the budget has, to say nothing of their answers.
+    rate_rps = (0.33 if world.plan.engine == "vllm" else 0.65) * budget
+    load = steady("documents", 60 * world.patience, rate_rps, (1900, 4))
     assert world.failures_until_done(fleet.name, load, until_told) == []
     assert max(held) <= budget
 

@@ -95,6 +95,7 @@ def test_the_api_server_may_be_away_for_half_a_minute(world: World, fleet: Fleet
     world.resize(fleet, prefill=+1, decode=-1, limit_s=90)
 
 
+@few_and_forty
 def test_an_engine_without_room_is_told_and_given_up_while_the_rest_serves_on(
     world: World, fleet: Fleet
 ) -> None:

@@ -10,23 +10,27 @@ from datetime import datetime
 
 from demo.kubectl import wait_for
 from demo.traffic import Phase, Traffic, steady
-from scenarios.world import Fleet, World
+from scenarios.world import Fleet, World, few_and_forty
 
 INTERVAL_S = 3
 DECISIONS_BEFORE = 8  # of the load before the turn
 DECISIONS_AT_MOST = 6  # of which one or two may still be of the load before
 
 
+@few_and_forty
 def test_the_first_flip_serves_soon_after_decode_heavy_load_turns_prefill_heavy(
     world: World, fleet: Fleet
 ) -> None:
-    roomy = {"maxReplicas": 4 * (fleet.prefill + fleet.decode)}  # the GPU budget is what limits
+    engines = fleet.prefill + fleet.decode
+    roomy = {"maxReplicas": 4 * engines}  # the GPU budget is what limits
     adaptive = {"strategy": "Adaptive", "interval": f"{INTERVAL_S}s"}
     world.edit(fleet.name, prefill=roomy, decode=roomy, autoscaling=adaptive)
     turn, over = threading.Event(), threading.Event()
     traffic = Traffic(world.reach.router(fleet.name), "tiny")
-    chat = steady("chat", 60 * world.patience, 0.8, (16, 50))
-    documents = steady("documents", 60 * world.patience, 1.2, (1900, 4))
+    chat = steady("chat", 60 * world.patience, 0.27 * engines, (16, 50))
+    # Most of the engines are to prefill, and can: an overload would keep the first flip from being through.
+    rate_rps = (0.25 if world.plan.engine == "vllm" else 0.4) * engines
+    documents = steady("documents", 60 * world.patience, rate_rps, (1900, 4))
 
     def enough(phase: Phase) -> bool:
         return (turn if phase is chat else over).is_set()
