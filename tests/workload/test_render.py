@@ -12,7 +12,7 @@ from pdoperator.api.names import Pool
 from pdoperator.api.spec import Spec
 from pdoperator.capacity.builtin import BUILTIN
 from pdoperator.workload.pairing import pairing_problem, pools
-from pdoperator.workload.render import Owner, render
+from pdoperator.workload.render import Owner, engine_deployments, render
 from pdoperator.workload.router import router_config
 
 OWNER = Owner("tiny", "team-a", "uid-1")
@@ -187,9 +187,23 @@ def test_autoscaling_settings_are_no_new_revision() -> None:
     assert template(spec()) == template(spec(autoscaling={"interval": "5s"}, decode={"maxReplicas": 9}))
 
 
-def test_a_shared_pool_rolls_without_an_engine_beyond_the_budget() -> None:
-    rolling = rendered(spec())["Deployment", "tiny-engine"]["spec"]["strategy"]["rollingUpdate"]
-    assert rolling == {"maxSurge": 0, "maxUnavailable": 1}
+IN_PLACE, ONE_MORE = {"maxSurge": 0, "maxUnavailable": 1}, {"maxSurge": 1, "maxUnavailable": 0}
+
+
+@pytest.mark.parametrize(
+    ("pool", "replicas", "rolling"),
+    [
+        (Pool.SHARED, 3, IN_PLACE),
+        (Pool.DECODE, 2, IN_PLACE),
+        (Pool.DECODE, 1, ONE_MORE),
+    ],
+)
+def test_a_pool_rolls_without_an_engine_beyond_the_budget_unless_it_is_the_only_one(
+    pool: Pool, replicas: int, rolling: dict[str, int]
+) -> None:
+    service = spec(pool="Shared" if pool is Pool.SHARED else "Dedicated")
+    (deployment,) = engine_deployments(OWNER, service, {pool: replicas})
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == rolling
 
 
 def test_the_router_may_read_pods_and_its_own_settings_and_nothing_else() -> None:

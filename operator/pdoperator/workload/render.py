@@ -92,11 +92,8 @@ def _role_of(pool: Pool, spec: Spec) -> RoleSpec:
 def _engine_deployment(owner: Owner, spec: Spec, pool: Pool, replicas: int, revision: str) -> Object:
     template = engine.pod_template(spec, _role_of(pool, spec))
     labels = engine.engine_labels(owner.name, pool, revision)
-    # A shared pool has two engines at least and rolls in place, so that no GPU beyond the budget is asked for;
-    # a dedicated pool may hold a single engine and needs one more while it rolls.
-    rolling = (
-        {"maxSurge": 0, "maxUnavailable": 1} if pool is Pool.SHARED else {"maxSurge": 1, "maxUnavailable": 0}
-    )
+    # In place, so that no GPU beyond the budget is asked for; a single engine is what its role has, and needs one more.
+    rolling = {"maxSurge": 0, "maxUnavailable": 1} if replicas > 1 else {"maxSurge": 1, "maxUnavailable": 0}
     spec_body = {
         "replicas": replicas,
         "revisionHistoryLimit": 2,
