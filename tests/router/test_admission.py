@@ -62,6 +62,15 @@ async def test_token_ids_are_demand_before_anything_has_finished(pair: Bench) ->
     assert samples["pdrouter_admitted_input_tokens_squared_total{}"] == 1000
 
 
+async def test_input_and_output_tokens_are_multiplied_request_by_request(pair: Bench) -> None:
+    for _ in range(2):
+        await pair.post()
+    samples = await pair.samples()
+    isl, osl = (samples[f"pdrouter_request_{kind}_tokens_sum{{}}"] / 2 for kind in ("input", "output"))
+    assert samples["pdrouter_request_token_product_sum{}"] == 2 * isl * osl > 0
+    assert samples["pdrouter_request_token_product_count{}"] == 2
+
+
 async def test_text_is_demand_from_the_second_request_on(pair: Bench) -> None:
     await pair.post(prompt="some words")
     assert (await pair.samples())["pdrouter_admitted_sized_total{source=estimated}"] == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,6 +130,46 @@ def test_the_spread_of_lengths_comes_from_their_squares(routers: Routers) -> Non
     assert interval.demand.x is not None
     assert interval.demand.x.isl_cv == pytest.approx(0.5)
     assert interval.demand.x.osl_cv == defaults.OSL_CV  # too few have finished to tell
+
+
+def together(pairs: list[tuple[int, int]]) -> Counts:
+    """Finished requests of these input and output tokens, from a router that tells their products."""
+    isl, osl = sum(i for i, _ in pairs), sum(o for _, o in pairs)
+    counted = Counts(len(pairs), isl, len(pairs), osl, len(pairs))
+    return replace(counted, products=len(pairs), token_products=sum(i * o for i, o in pairs))
+
+
+def covariance(interval: Interval) -> float:
+    assert isinstance(interval.demand, Value)
+    assert interval.demand.x is not None
+    return interval.demand.x.covariance
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([(100, 10), (300, 30)] * 20, 0.25),
+        ([(100, 30), (300, 10)] * 20, -0.25),
+        ([(100, 10), (100, 30), (300, 10), (300, 30)] * 10, 0.0),
+        ([(100, 10), (300, 30)] * 5, defaults.LENGTHS_COVARIANCE),  # too few to tell
+    ],
+)
+def test_what_prompts_and_answers_have_in_common_comes_from_their_products(
+    pairs: list[tuple[int, int]], expected: float
+) -> None:
+    routers = Routers()
+    routers.interval(NOW_S, a=Counts())
+    assert covariance(routers.interval(NOW_S + 10, a=together(pairs))) == pytest.approx(expected)
+
+
+def test_routers_without_the_product_leave_it_unknown_and_do_not_make_it_small() -> None:
+    """An older router beside a newer one: what it does not tell counts neither as 0 nor as the rarest correlation."""
+    pairs = [(100, 10), (300, 30)] * 20
+    older = replace(together(pairs), products=0.0, token_products=0.0)
+    routers = Routers()
+    routers.interval(NOW_S, a=Counts(), b=Counts())
+    assert covariance(routers.interval(NOW_S + 10, a=older, b=Counts())) == defaults.LENGTHS_COVARIANCE
+    assert covariance(routers.interval(NOW_S + 20, a=older + older, b=together(pairs))) == pytest.approx(0.25)
 
 
 def test_requests_that_missed_a_target_are_those_judged_less_those_within(routers: Routers) -> None:

@@ -93,10 +93,11 @@ def test_what_the_router_really_exposes_is_what_is_read() -> None:
     metrics.admitted_tokens.inc(500)
     metrics.admitted_squares.inc(250_000)
     metrics.output_squares.inc(400)
+    metrics.token_product.observe(10_000)
     metrics.judged.inc(2)
     metrics.within_slo.inc()
     reading = read_router(generate_latest(metrics.registry).decode())
-    expected = Counts(1, 500, 1, 20, 1, 0.03, 1, 0.5, 1, 1, 500, 250_000, 400, 2, 1)
+    expected = Counts(1, 500, 1, 20, 1, 0.03, 1, 0.5, 1, 1, 500, 250_000, 400, 10_000, 1, 2, 1)
     assert reading.counts == expected
     assert (reading.outstanding, reading.roles) == ({"e1": PerRole(0, 1)}, {"e1": Role.DECODE})
     assert reading.exports == {"e1": 1}

@@ -76,6 +76,8 @@ TTFT_OVERHEAD_S = 0.1  # client I/O and KV transfer, as the M/M/1 sizing paper (
 # Spread of prompt lengths where none is given: that of both Azure traces of 2023 (Mooncake's are 1.2 and 1.3).
 ISL_CV = 0.96
 OSL_CV = 1.1  # of Azure's conversation trace of 2023
+# Of prompts and their answers: ServeGen's m-large has 0.5, Azure's conversation -0.2, so neither sign is a safe guess.
+LENGTHS_COVARIANCE = 0.0
 
 # --- actuation ---------------------------------------------------------------------------------------------
 STEP_PERIOD_S = 1.0  # how often flips and drains in progress are looked at

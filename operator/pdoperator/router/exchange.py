@@ -122,6 +122,8 @@ class Exchange:
         if self.output_tokens is not None:
             metrics.output_tokens.observe(self.output_tokens)
             metrics.output_squares.inc(self.output_tokens**2)
+            if self.input_tokens is not None:
+                metrics.token_product.observe(self.input_tokens * self.output_tokens)
         if (tpot_s := self.tpot_s) is not None:
             metrics.tpot.observe(tpot_s)
         if self.within_slo(end_s):

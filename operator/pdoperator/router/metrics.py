@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -149,6 +149,11 @@ class Metrics:
         self.output_squares = Counter(
             "pdrouter_output_tokens_squared",
             "Sum of the squares of tokens generated for a request",
+            registry=registry,
+        )
+        self.token_product = Summary(
+            "pdrouter_request_token_product",
+            "Prompt tokens of a request times tokens generated for it: with it comes what both have in common",
             registry=registry,
         )
         self.ttft = Histogram(

@@ -10,7 +10,7 @@ from pdoperator.api.values import Missing, Value
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning.observation import SloCounts
 from pdoperator.signals.router_metrics import Counts
-from pdoperator.signals.spread import Spread
+from pdoperator.signals.spread import Covariance, Spread
 
 
 @dataclass(slots=True)
@@ -61,6 +61,7 @@ class DemandWindow:
     _newest_s: float = 0.0  # of the readings that it was made of
     _isl_spread: Spread = field(default_factory=Spread)
     _osl_spread: Spread = field(default_factory=Spread)
+    _covariance: Covariance = field(default_factory=Covariance)
 
     def update(self, read: Mapping[str, RouterCounts], now_s: float, complete: bool) -> bool | None:
         """Takes in new counters. Returns whether requests came since the last call; None: that is not known.
@@ -137,6 +138,7 @@ class DemandWindow:
         """ISL of what was admitted, where that is known at admission, else of what finished; OSL of what finished."""
         self._isl_spread.add(counted.sized, counted.sized_tokens, counted.sized_squares, over_s)
         self._osl_spread.add(counted.outputs, counted.output_tokens, counted.output_squares, over_s)
+        self._covariance.add(counted, over_s)
         isl, osl = self._lengths
         if counted.sized > 0:
             isl = counted.sized_tokens / counted.sized
@@ -148,8 +150,15 @@ class DemandWindow:
             return Value(None, age_s)
         if isl is None or osl is None:
             return Missing("requests came but none has finished yet, so their lengths are not known")
-        isl_cv = self._isl_spread.cv(defaults.ISL_CV)
-        return Value(Demand(rate_rps, isl, osl, isl_cv, self._osl_spread.cv(defaults.OSL_CV)), age_s)
+        demand = Demand(
+            rate_rps,
+            isl,
+            osl,
+            isl_cv=self._isl_spread.cv(defaults.ISL_CV),
+            osl_cv=self._osl_spread.cv(defaults.OSL_CV),
+            covariance=self._covariance.relative(defaults.LENGTHS_COVARIANCE),
+        )
+        return Value(demand, age_s)
 
 
 def _mean(total: float, count: float, what: str, over_s: float) -> Value[float] | Missing:

@@ -94,12 +94,15 @@ class FromPrometheus:
         admitted = await rates("pdrouter_requests_admitted_total")
         inputs, input_tokens = await _both(rates, "pdrouter_request_input_tokens")
         outputs, output_tokens = await _both(rates, "pdrouter_request_output_tokens")
+        products, token_products = await _both(rates, "pdrouter_request_token_product")
         samples, isl, osl = [], math.nan, math.nan
         for at_s, rate in sorted(admitted.items()):
             isl = _mean(input_tokens.get(at_s), inputs.get(at_s), isl)
             osl = _mean(output_tokens.get(at_s), outputs.get(at_s), osl)
             if math.isfinite(rate + isl + osl):
-                samples.append(Sample(at_s, Demand(rate, isl, osl)))
+                product = _mean(token_products.get(at_s), products.get(at_s), math.nan)
+                common = product / (isl * osl) - 1 if product > 0 else defaults.LENGTHS_COVARIANCE
+                samples.append(Sample(at_s, Demand(rate, isl, osl, covariance=common)))
         return samples
 
     async def _pods(

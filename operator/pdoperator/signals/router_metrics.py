@@ -30,6 +30,8 @@ _COUNTERS = {
     "sized_tokens": "pdrouter_admitted_input_tokens_total",
     "sized_squares": "pdrouter_admitted_input_tokens_squared_total",
     "output_squares": "pdrouter_output_tokens_squared_total",
+    "token_products": "pdrouter_request_token_product_sum",
+    "products": "pdrouter_request_token_product_count",
     "judged": "pdrouter_requests_judged_total",
     "within_slo": "pdrouter_requests_within_slo_total",
 }
@@ -38,7 +40,11 @@ ROUTER_SERIES = frozenset({_OUTSTANDING, _EXPORTS, _ENGINE_INFO, *_COUNTERS.valu
 
 @dataclass(frozen=True, slots=True)
 class Counts(Counters):
-    """A router's counters: since it started, or over an interval. `sized`: admitted with known or estimated length."""
+    """A router's counters: since it started, or over an interval.
+
+    `sized`: admitted with known or estimated length. `token_products`: input times output tokens of a request, of so
+    many `products`: 0 from routers that do not tell.
+    """
 
     admitted: float = 0.0
     input_tokens: float = 0.0
@@ -53,6 +59,8 @@ class Counts(Counters):
     sized_tokens: float = 0.0
     sized_squares: float = 0.0
     output_squares: float = 0.0
+    token_products: float = 0.0
+    products: float = 0.0
     judged: float = 0.0
     within_slo: float = 0.0
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from pdoperator.api import defaults
 from pdoperator.api.values import Missing, PerRole, Value
-from pdoperator.forecast.demand import Demand
-from pdoperator.planning.observation import EngineView, Observation, SloCounts
+from pdoperator.planning.observation import EngineView, Observation
 from pdoperator.planning.settings import Limits, RoleLimits
 from pdoperator.planning.steps import next_steps
+from pdoperator.sim.counted import Counted
 from pdoperator.sim.fleet import Fleet, counts, pools_of
 from pdoperator.sim.kernel import state as k
 from pdoperator.sim.kernel.run import run_until
@@ -135,7 +135,8 @@ class _Replay:
         self._series: list[tuple[float, ...]] = []
         self._scale_events = 0
         self._last_arrival_s = -math.inf
-        self._osl: tuple[float, float] | None = None
+        self._admitted = 0.0
+        self._counted = Counted()
 
     def run(self, progress: Callable[[float], None] | None) -> Outcome:
         began = time.perf_counter()
@@ -183,37 +184,21 @@ class _Replay:
         return not settled == len(self._fleet.pods) == sum(self._fleet.replicas.values())
 
     def _observe(self, views: tuple[EngineView, ...], now_s: float) -> Observation:
-        counted = self._state.counts.copy()
-        self._state.counts[: k.PREEMPTED] = 0.0
-        ended, missed = int(counted[k.ENDED]), int(counted[k.MISSED])
-        if counted[k.ADMITTED]:
-            self._last_arrival_s = now_s
-        tpots, served = counted[k.TPOT_COUNT], counted[k.SERVED]
+        admitted = float(self._state.counts[k.ADMITTED])
+        if admitted > self._admitted:
+            self._admitted, self._last_arrival_s = admitted, now_s
+        came = self._counted.interval(self._state.counts, now_s)
         startup_s = self._fleet.startup_p90_s()
         return Observation(
             at_s=now_s,
             engines=views,
-            demand=self._demand(counted),
-            tpot_s=_mean(counted[k.TPOT_SUM], tpots, "no request with more than one token ended"),
+            demand=came.demand,
+            tpot_s=came.tpot_s,
             idle_for_s=now_s - max(0.0, self._last_arrival_s),
-            ttft_s=_mean(counted[k.TTFT_SUM], served, "no request ended"),
-            slo=Value(SloCounts(ended, missed)),
+            ttft_s=came.ttft_s,
+            slo=came.slo,
             startup_p90_s=Missing("none started yet") if startup_s is None else Value(startup_s),
         )
-
-    def _demand(self, counted: NDArray[np.float64]) -> Value[Demand | None] | Missing:
-        """Lengths of prompts from those that came, of outputs from those that ended, as routers know them."""
-        if counted[k.SERVED]:
-            self._osl = _moments(counted[k.SERVED], counted[k.OSL_SUM], counted[k.OSL_SQUARES])
-        n = counted[k.ADMITTED]
-        if not n:
-            return Value(None)
-        if self._osl is None:
-            return Missing("requests came but none has finished yet, so their lengths are not known")
-        isl, isl_cv = _moments(n, counted[k.ISL_SUM], counted[k.ISL_SQUARES])
-        rate_rps = float(n) / self._policy.interval_s
-        hit = float(counted[k.CACHED_SUM] / counted[k.ISL_SUM])
-        return Value(Demand(rate_rps, isl, self._osl[0], isl_cv, self._osl[1], hit))
 
     def _outcome(self, span_s: float, wall_s: float) -> Outcome:
         requests = self._state.requests
@@ -242,16 +227,6 @@ class _Replay:
             local_prefills=int(self._state.counts[k.LOCAL_PREFILLS]),
             wall_s=wall_s,
         )
-
-
-def _moments(n: float, total: float, squares: float) -> tuple[float, float]:
-    """Mean and coefficient of variation."""
-    mean = float(total / n)
-    return mean, math.sqrt(max(0.0, float(squares / n) / mean**2 - 1))
-
-
-def _mean(total: float, n: float, why: str) -> Value[float] | Missing:
-    return Value(float(total / n)) if n else Missing(why)
 
 
 def _limits(scenario: Scenario) -> Limits:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdoperator.api import defaults
 from pdoperator.capacity.builtin import BUILTIN
 from pdoperator.capacity.profile import Profile
 from pdoperator.forecast.demand import Demand
@@ -31,6 +33,42 @@ def test_work_of_an_answer_is_the_sum_over_its_tokens_of_what_a_sequence_adds_to
     tokens = sum(PROFILE.itl.b + PROFILE.itl.c * (isl + i) for i in range(osl))
     work = work_of(Demand(1.0, isl, osl, osl_cv=0.0), PROFILE).decode_s
     assert work == pytest.approx(tokens, rel=1e-3)
+
+
+def drawn(covariance_sigma: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray, Demand]:
+    """Prompts and answers of jointly lognormal lengths, and the demand that describes them."""
+    isl_sigma, osl_sigma = (math.sqrt(math.log1p(cv**2)) for cv in (CHAT.isl_cv, CHAT.osl_cv))
+    covariances = [[isl_sigma**2, covariance_sigma], [covariance_sigma, osl_sigma**2]]
+    logs = np.random.default_rng(seed).multivariate_normal([0.0, 0.0], covariances, 400_000)
+    isl = CHAT.isl_tokens * np.exp(logs[:, 0] - isl_sigma**2 / 2)
+    osl = CHAT.osl_tokens * np.exp(logs[:, 1] - osl_sigma**2 / 2)
+    return isl, osl, replace(CHAT, covariance=math.expm1(covariance_sigma))
+
+
+@pytest.mark.parametrize("covariance_sigma", [-0.3, 0.0, 0.4])
+def test_work_and_kv_of_lengths_that_hang_together_are_those_of_the_requests_themselves(
+    covariance_sigma: float,
+) -> None:
+    isl, osl, demand = drawn(covariance_sigma)
+    decode_s = PROFILE.itl.b * osl + PROFILE.itl.c * (isl * osl + osl**2 / 2)
+    work = work_of(demand, PROFILE)
+    assert work.decode_s == pytest.approx(decode_s.mean(), rel=0.02)
+    generated = osl * np.random.default_rng(2).random(len(osl))  # by the end of a random moment of its decode
+    kv = np.average(isl + generated, weights=osl)
+    by_memory = loads.decode_batch(demand, PROFILE, work, 10.0)
+    assert by_memory == pytest.approx(defaults.KV_USE_MAX * PROFILE.kv_tokens / kv, rel=0.02)
+    spread = np.average((isl + generated) ** 2, weights=osl) / kv**2
+    busy, batch = 5.0, 100.0
+    room = loads.decode_engines(
+        busy, demand, batch, 0.5, by_memory=True
+    )  # the median: no margin but the last one's
+    assert room == pytest.approx(busy / (1 - spread / batch), rel=0.02)
+
+
+def test_answers_that_are_long_where_prompts_are_need_more_decode_engines() -> None:
+    """ServeGen's m-large: three engines were kept busy where lengths taken as independent told of two."""
+    alone, together = (work_of(replace(CHAT, covariance=c), PROFILE).decode_s for c in (0.0, 1.0))
+    assert together > 1.4 * alone
 
 
 def test_what_a_prefix_cache_holds_costs_no_prefill() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -174,6 +175,13 @@ def test_its_state_survives_a_restart() -> None:
     horizon = (125.0, 0.8, 10.0)
     assert again.shape == state.shape
     assert abs(again.total.peak(*horizon).value / state.total.peak(*horizon).value - 1) < 0.1
+
+
+def test_a_shape_of_an_older_version_is_read_with_lengths_that_are_independent() -> None:
+    texts = steady().to_texts()
+    older = json.loads(texts["shape"])
+    del older["covariance"]
+    assert restore(service(), {**texts, "shape": json.dumps(older)}, ()).shape == CHAT
 
 
 def test_texts_that_cannot_be_read_count_as_none() -> None:

@@ -29,6 +29,12 @@ def test_a_sample_holds_rate_lengths_spread_and_hits_of_its_interval() -> None:
     assert (last.rate_rps, last.osl_tokens) == (0.6, 40.0)
 
 
+def test_a_sample_tells_what_prompts_and_answers_have_in_common() -> None:
+    lengths = np.array([100, 300]), np.array([10, 30])
+    together = Trace.of("together", np.array([0.0, 1.0]), *lengths, np.array([0, 0]))
+    assert samples_of(together, 5.0)[0].demand.covariance == pytest.approx(0.25)
+
+
 def test_an_idle_interval_is_no_load_of_the_same_lengths() -> None:
     idle = samples_of(TWO_BURSTS, 5.0)[2].demand
     assert (idle.rate_rps, idle.isl_tokens) == (0.0, 200.0)

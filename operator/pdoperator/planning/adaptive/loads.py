@@ -35,7 +35,7 @@ class Work:
 
 
 def work_of(demand: Demand, profile: Profile) -> Work:
-    """Mean work of a request, the spread of both lengths included.
+    """Mean work of a request, the spread of both lengths and what they have in common included.
 
     Prefill: E[b L + c L^2] with E[L^2] = mean^2 (1 + cv^2) (the variance correction of DOPD's ratio, exact for a
     quadratic latency). Decode: sum over the output's tokens of itl.b + itl.c context.
@@ -44,7 +44,7 @@ def work_of(demand: Demand, profile: Profile) -> Work:
     fresh = 1 - demand.prefix_hit
     isl_square, osl_square = isl**2 * (1 + demand.isl_cv**2), osl**2 * (1 + demand.osl_cv**2)
     prefill_s = fresh * (profile.ttft.b * isl + profile.ttft.c * isl_square)
-    decode_s = profile.itl.b * osl + profile.itl.c * (isl * osl + osl_square / 2)
+    decode_s = profile.itl.b * osl + profile.itl.c * (demand.decoded_isl_tokens * osl + osl_square / 2)
     return Work(prefill_s, decode_s)
 
 
@@ -61,11 +61,9 @@ def prefill_busy(work: Work, profile: Profile) -> float:
 
 def decode_batch(demand: Demand, profile: Profile, work: Work, tpot_s: float) -> float:
     """Sequences that one decode engine holds within the TPOT target, the KV cache and its batch limit."""
-    osl = max(1.0, demand.osl_tokens)
-    slope_s = work.decode_s / osl
-    context = demand.isl_tokens + osl / 2 * (1 + demand.osl_cv**2)
+    slope_s = work.decode_s / max(1.0, demand.osl_tokens)
     by_target = (tpot_s - profile.itl.a) / slope_s if slope_s else math.inf
-    by_memory = defaults.KV_USE_MAX * profile.kv_tokens / context
+    by_memory = defaults.KV_USE_MAX * profile.kv_tokens / (demand.decoded_isl_tokens + _generated(demand))
     return max(1.0, min(by_target, by_memory, profile.max_batch))
 
 
@@ -106,14 +104,34 @@ def prefill_engines(load: float, demand: Demand, profile: Profile, work: Work, t
 def decode_engines(load: float, demand: Demand, batch: float, misses: float, *, by_memory: bool) -> float:
     """Engines, not rounded, that hold what decodes with a probability of 1 - `misses` when `load` are full on average.
 
-    What is in use is a sum over Poisson many sequences. `by_memory`: KV of random length, so its standard deviation is
-    sqrt(load (1 + cv^2) / batch) engines; and no engine can be filled to its last sequence, whose size is on average
-    (1 + cv^2) / batch of it. Else each sequence takes one of `batch` places, however long it is, and all can be taken.
+    What is in use is a sum over Poisson many sequences. `by_memory`: KV of random size K, so with s = E[K^2]/E[K]^2 its
+    standard deviation is sqrt(load s / batch) engines; and no engine can be filled to its last sequence, which is on
+    average s / batch of it. Else each sequence takes one of `batch` places, however long it is, and all can be taken.
     """
-    size = 1 + demand.isl_cv**2 if by_memory else 1.0
+    size = _kv_spread(demand) if by_memory else 1.0
     share = min(size / batch, defaults.SEQUENCE_SHARE_MAX)
     held = load + NormalDist().inv_cdf(1 - misses) * math.sqrt(load * share)
     return held / (1 - share) if by_memory else held
+
+
+def _generated(demand: Demand) -> float:
+    """Tokens that a sequence has generated at a random moment of its decode, on average: E[L^2] / (2 E[L])."""
+    return max(1.0, demand.osl_tokens) / 2 * (1 + demand.osl_cv**2)
+
+
+def _kv_spread(demand: Demand) -> float:
+    """E[K^2]/E[K]^2 of the KV that a sequence holds at a random moment of its decode.
+
+    Of lognormal lengths: there a prompt counts for as long as it decodes, which moves the mean and not the cv, and
+    what has been generated has E[G^2] = 4/3 (1 + cv^2) E[G]^2.
+    """
+    isl, generated = demand.decoded_isl_tokens, _generated(demand)
+    square = (
+        isl**2 * (1 + demand.isl_cv**2)
+        + 2 * isl * generated * (1 + demand.covariance)
+        + generated**2 * 4 / 3 * (1 + demand.osl_cv**2)
+    )
+    return square / (isl + generated) ** 2
 
 
 def _slacks_s(demand: Demand, profile: Profile, ttft_s: float) -> NDArray[np.float64]:

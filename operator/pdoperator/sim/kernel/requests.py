@@ -7,6 +7,7 @@ from pdoperator.sim.kernel.jit import jit
 from pdoperator.sim.kernel.queues import append
 from pdoperator.sim.kernel.state import (
     ENDED,
+    ENDED_ISL_SUM,
     FAILED,
     FINISHED,
     MISSED,
@@ -14,6 +15,7 @@ from pdoperator.sim.kernel.state import (
     OSL_SUM,
     OUTSTANDING,
     PREFILLING,
+    PRODUCT_SUM,
     PROMPTS,
     SERVED,
     TPOT_COUNT,
@@ -90,6 +92,8 @@ def finish(state: State, params: Params, r: int, now_s: float) -> None:
         counts[MISSED] += 1
     counts[OSL_SUM] += osl
     counts[OSL_SQUARES] += float(osl) ** 2
+    counts[ENDED_ISL_SUM] += requests[r].isl
+    counts[PRODUCT_SUM] += float(requests[r].isl) * osl
     counts[TTFT_SUM] += ttft_s
     if osl > 1:
         counts[TPOT_SUM] += tpot_s

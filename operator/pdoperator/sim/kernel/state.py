@@ -30,13 +30,15 @@ LOCAL_NEVER, LOCAL_LAZY, LOCAL_EAGER = range(3)
     SERVED,
     OSL_SUM,
     OSL_SQUARES,
+    ENDED_ISL_SUM,
+    PRODUCT_SUM,
     TTFT_SUM,
     TPOT_SUM,
     TPOT_COUNT,
     PREEMPTED,
     LOCAL_PREFILLS,
     COUNTERS,
-) = range(15)
+) = range(17)
 
 # The queues of an engine: prompts to prefill, requests whose KV is to be fetched, KV on its way here, requests that
 # join the batch at the next step.

@@ -30,11 +30,12 @@ def samples_of(trace: Trace, interval_s: float) -> list[Sample]:
         total(osl),
         total(osl**2),
         total(trace.cached_tokens.astype(np.float64)),
+        total(isl * osl),
         strict=True,
     )
     samples: list[Sample] = []
     lengths: Demand | None = None
-    for end_s, n, isl_sum, isl_squares, osl_sum, osl_squares, cached in columns:
+    for end_s, n, isl_sum, isl_squares, osl_sum, osl_squares, cached, products in columns:
         if n:
             lengths = Demand(
                 n / interval_s,
@@ -43,6 +44,7 @@ def samples_of(trace: Trace, interval_s: float) -> list[Sample]:
                 _cv(n, isl_sum, isl_squares),
                 _cv(n, osl_sum, osl_squares),
                 cached / isl_sum,
+                products * n / (isl_sum * osl_sum) - 1,
             )
             samples.append(Sample(end_s, lengths))
         elif lengths is not None:
