@@ -224,6 +224,37 @@ async def test_a_new_size_is_told_and_reached(session: aiohttp.ClientSession) ->
         await until(lambda: "SuccessfulRescale" in world.reasons())
 
 
+async def test_a_change_of_the_mode_flips_all_engines_starts_none_and_is_told(
+    session: aiohttp.ClientSession,
+) -> None:
+    world = World(static(1, 2), session)
+    world.has_deployment(3)
+    for name in ("a", "b", "c"):
+        world.has_pod(name)
+    async with running(world):
+        await until(lambda: world.status.get("mode") == "Disaggregated")
+        world.edit({**static(1, 2), "mode": "Aggregated"})
+        await until(lambda: world.status.get("mode") == "Aggregated")
+        assert (world.status["ratio"], world.replicas) == ("0:3", 3)
+        await until(lambda: "ModeChanged" in world.reasons())
+        world.edit(static(1, 2))
+        await until(lambda: world.status.get("mode") == "Disaggregated")
+        assert (world.status["ratio"], world.replicas) == ("1:2", 3)
+
+
+async def test_a_restart_of_an_aggregated_service_leaves_it_aggregated(
+    session: aiohttp.ClientSession,
+) -> None:
+    auto = {**static(1, 2), "mode": "Auto", "autoscaling": {}}
+    world = World(auto, session, {"prefill": {"desired": 0}, "decode": {"desired": 3}})
+    world.has_deployment(3)
+    for name in ("a", "b", "c"):
+        world.has_pod(name)
+    async with running(world):
+        await until(lambda: world.status.get("mode") == "Aggregated")
+        assert (world.status["ratio"], world.replicas) == ("0:3", 3)
+
+
 async def test_ready_engines_get_their_roles(session: aiohttp.ClientSession) -> None:
     world = World(static(1, 1), session)
     world.has_deployment(2)

@@ -73,6 +73,20 @@ def test_without_prefill_the_service_is_ready_and_says_that_it_is_aggregated() -
     assert build_status(only_decode, Status(), NOW).mode == "Aggregated"
 
 
+def test_a_service_that_is_to_be_aggregated_lacks_nothing() -> None:
+    only_decode = replace(SEEN, engines=(engine("b", Role.DECODE),))
+    wanted = replace(SERVING, target=PerRole(0, 1), observation=only_decode)
+    assert conditions(wanted)["Ready"][:2] == ("True", "AllServing")
+    assert conditions(wanted)["PrefillReady"] == (
+        "True",
+        "EnoughEngines",
+        "no prefill engine is wanted: the service is aggregated",
+    )
+    status = build_status(wanted, Status(), NOW)
+    assert (status.mode, status.ratio, status.prefill_summary) == ("Aggregated", "0:1", "0/0")
+    assert desired(status) == PerRole(0, 1)
+
+
 def test_an_engine_that_fails_is_named_where_nothing_serves() -> None:
     problem = PodProblem(
         Component.ENGINE, Reason.ENGINE_FAILED, "crash", "a: CrashLoopBackOff: no such model"

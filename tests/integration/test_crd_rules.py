@@ -101,6 +101,14 @@ BROKEN: list[tuple[str, str, Tree]] = [
         "pool Shared needs the same args and tensorParallelSize",
         {"pool": "Shared", "decode": {"args": ["--max-num-seqs=8"]}},
     ),
+    *(
+        ("spec", "mode Auto and Aggregated need engines that serve either role", {"mode": mode, **more})
+        for mode, more in (
+            ("Aggregated", {"pool": "Dedicated"}),
+            ("Auto", {"prefill": {"args": ["--max-num-seqs=8"]}}),
+            ("Auto", {"decode": {"tensorParallelSize": 2}}),
+        )
+    ),
     (
         "spec",
         "hardware.gpusPerReplica is less than tensorParallelSize",
@@ -127,6 +135,8 @@ SOUND: dict[str, Tree] = {
     "ratio.min rounds up": {"autoscaling": {"ratio": {"min": "3:2"}}, "prefill": {"maxReplicas": 2}},
     "ratio.max just met": {"autoscaling": {"ratio": {"max": "1:3"}, "gpuBudget": 4}},
     "shared pool of equals": {"pool": "Shared", "prefill": {"args": ["-a"]}, "decode": {"args": ["-a"]}},
+    "aggregated with the bounds of a ratio": {"mode": "Aggregated", "autoscaling": {"ratio": {"min": "1:4"}}},
+    "mode Auto in a shared pool": {"mode": "Auto", "pool": "Shared"},
     "all that a pause can say": {
         "autoscaling": {
             "pause": [{}, {"role": "Decode", "direction": "Down", "until": "2026-01-31T18:00:00+01:00"}]
@@ -173,6 +183,7 @@ OUT_OF_BOUNDS: list[tuple[str, Tree]] = [
     ("spec.prefill.minReplicas", {"prefill": {"minReplicas": 0}}),
     ("spec.decode.maxReplicas", {"decode": {"maxReplicas": 1001}}),
     ("spec.decode.tensorParallelSize", {"decode": {"tensorParallelSize": 1.5}}),
+    ("spec.mode", {"mode": "Hybrid"}),
     ("spec.pool", {"pool": "Both"}),
     ("spec.transport.kvLeaseSeconds", {"transport": {"kvLeaseSeconds": 4}}),
     ("spec.transport.loadFailurePolicy", {"transport": {"loadFailurePolicy": "Retry"}}),

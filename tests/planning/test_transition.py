@@ -87,6 +87,14 @@ def test_with_room_the_new_pools_serve_before_the_old_one_shrinks(budget: int | 
     assert change.fewest_serving >= 4
 
 
+def test_pools_of_a_role_each_become_an_aggregated_shared_one() -> None:
+    """No engine of the new pool will ever prefill, so none of the old ones waits for that."""
+    change = Change(PerRole(0, 3), {"prefill": 1, "decode": 2}, DEDICATED)
+    change.run(200, limits())
+    assert change.sizes == {"shared": 3}
+    assert change.fewest_serving >= 3
+
+
 def dedicated(name: str, role: Role, **changes: object) -> EngineView:
     return engine(name, role, pool=Pool(role.value), **changes)
 

@@ -257,6 +257,8 @@ def test_pools_that_cannot_exchange_kv_are_named_with_the_fix(
 
 
 def test_a_shared_pool_with_different_templates_is_refused() -> None:
+    aggregated = spec(mode="Aggregated", decode={"template": {"spec": {"priorityClassName": "x"}}})
+    assert "set mode to Disaggregated" in (pairing_problem(aggregated) or "")
     problem = pairing_problem(spec(pool="Shared", decode={"template": {"spec": {"priorityClassName": "x"}}}))
     assert problem is not None
     assert "pool to Dedicated" in problem

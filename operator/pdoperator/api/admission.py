@@ -84,6 +84,12 @@ SPEC_RULES = (
         " make them equal or set pool to Dedicated",
     ),
     (
+        "self.mode == 'Disaggregated' || (self.pool != 'Dedicated' && self.prefill.args == self.decode.args"
+        " && self.prefill.tensorParallelSize == self.decode.tensorParallelSize)",
+        "mode Auto and Aggregated need engines that serve either role: set pool to Auto or Shared and make args and"
+        " tensorParallelSize of prefill and decode equal, or set mode to Disaggregated",
+    ),
+    (
         "!has(self.hardware.gpusPerReplica) || self.hardware.gpusPerReplica == 0"
         " || (self.hardware.gpusPerReplica >= self.prefill.tensorParallelSize"
         " && self.hardware.gpusPerReplica >= self.decode.tensorParallelSize)",

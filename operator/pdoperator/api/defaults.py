@@ -114,6 +114,12 @@ MAX_BODY_BYTES = 64 << 20  # long prompts as token ids, or images
 ROUTER_LINGER_S = 3.0
 ROUTER_DRAIN_S = 60.0  # and those in flight get this long to finish
 
+# --- mode Auto ---------------------------------------------------------------------------------------------
+MODE_GAIN = 0.1  # of the engines; the capacities that are compared are no better than that
+MODE_HOLD_S = (
+    180.0  # for so long the other mode has to be the better one: the load's mix, not one burst of it
+)
+
 # --- I/O limits --------------------------------------------------------------------------------------------
 SCRAPE_TIMEOUT_S = 2.0
 PROMETHEUS_TIMEOUT_S = 5.0  # of one query; they take milliseconds, a range over weeks a second

@@ -99,6 +99,7 @@ class Reason(StrEnum):
     # Events
     SUCCESSFUL_RESCALE = "SuccessfulRescale"
     FAILED_RESCALE = "FailedRescale"
+    MODE_CHANGED = "ModeChanged"
     ROLE_FLIPPED = "RoleFlipped"
     FLIP_TIMEOUT = "FlipTimeout"
     ENGINE_GIVEN_UP = "EngineGivenUp"

@@ -209,6 +209,18 @@ class RoleSpec(ApiModel):
         return self.min_replicas if self.replicas is None else self.replicas
 
 
+class Mode(StrEnum):
+    """Whether prefill and decode run on different engines.
+
+    Aggregated engines have the decode role and prefill their own prompts. Bounds and first replicas of both roles then
+    add up, and autoscaling.ratio does not apply. Auto changes from one to the other at run time, by flips.
+    """
+
+    AUTO = "Auto"
+    DISAGGREGATED = "Disaggregated"
+    AGGREGATED = "Aggregated"
+
+
 class PoolKind(StrEnum):
     """Whether prefill and decode share one pool of engines, whose roles flip."""
 
@@ -311,6 +323,12 @@ class Spec(ApiModel):
     model_config = {"json_schema_extra": rules(*SPEC_RULES)}
 
     model: Model
+    mode: Annotated[
+        Mode,
+        Field(
+            description="Prefill and decode on different engines, or both on each; Auto: whichever needs fewer engines."
+        ),
+    ] = Mode.DISAGGREGATED  # what services without the field always had; Auto is for those who ask for it
     hardware: Hardware = Hardware()
     engine: Engine = Engine()
     prefill: RoleSpec = RoleSpec()

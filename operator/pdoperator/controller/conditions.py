@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pdoperator.api.names import Component, Role
 from pdoperator.api.reasons import Condition, Reason
+from pdoperator.api.spec import Mode
 from pdoperator.api.status import RoleStatus
 from pdoperator.api.values import Missing, PerRole, Value, ratio_text
 from pdoperator.controller.situation import Situation
@@ -25,12 +26,12 @@ class Fact:
     message: str
 
 
-def mode(engines: Sequence[EngineView]) -> str:
-    """What the router can do now."""
+def mode(engines: Sequence[EngineView]) -> Mode | None:
+    """What the router can do now; None: nothing."""
     roles = {engine.role for engine in engines if engine.usable}
     if {Role.PREFILL, Role.DECODE} <= roles:
-        return "Disaggregated"
-    return "Aggregated" if roles else ""
+        return Mode.DISAGGREGATED
+    return Mode.AGGREGATED if roles else None
 
 
 def facts(situation: Situation, roles: PerRole[RoleStatus]) -> list[Fact]:
@@ -53,8 +54,12 @@ def facts(situation: Situation, roles: PerRole[RoleStatus]) -> list[Fact]:
 def _ready(situation: Situation) -> Fact:
     serves = mode(situation.observation.engines)
     if serves and situation.routers_ready:
-        if serves == "Disaggregated":
+        if serves is Mode.DISAGGREGATED:
             return Fact(Condition.READY, True, Reason.ALL_SERVING, "router, prefill and decode serve")
+        if not situation.target.prefill:
+            return Fact(
+                Condition.READY, True, Reason.ALL_SERVING, "router and engines serve, aggregated as wanted"
+            )
         return Fact(
             Condition.READY,
             True,
@@ -73,6 +78,8 @@ def _ready(situation: Situation) -> Fact:
 
 def _role_ready(situation: Situation, kind: Condition, status: RoleStatus, role: Role) -> Fact:
     text = f"{status.ready} of {status.desired} {role.value} engines are ready"
+    if not status.desired:
+        text = f"no {role.value} engine is wanted: the service is aggregated"
     if status.ready >= status.desired:
         return Fact(kind, True, Reason.ENOUGH_ENGINES, text)
     for problem in situation.problems:

@@ -114,7 +114,7 @@ class Effect:
 
         if Pool.SHARED in plan.pools:
             total = size(Pool.SHARED, target.prefill + target.decode)
-            return split(total, target.prefill / target.decode, plan.settings.limits)
+            return split(total, target.prefill / target.decode, plan.settings.limits.of(target))
         return PerRole(size(Pool.PREFILL, target.prefill), size(Pool.DECODE, target.decode))
 
     async def bring(self, body: Object) -> bool:

@@ -36,6 +36,7 @@ from pdoperator.controller.views import pod_view
 from pdoperator.forecast.demand import DemandHistory
 from pdoperator.planning.decide import decide
 from pdoperator.planning.decision import Decision, History
+from pdoperator.planning.modes.choose import mode_of
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.steps import next_steps
 from pdoperator.signals.observe import ServiceScraper
@@ -248,6 +249,9 @@ class ServiceLoop:
         if target != before:
             text = f"New size: {ratio_text(target)}; reason: {decision.message}"
             self._reporter.tell(Event(Reason.SUCCESSFUL_RESCALE, text))
+        if mode_of(target) is not mode_of(before):
+            text = f"{mode_of(target).value} (was {mode_of(before).value}); reason: {decision.message}"
+            self._reporter.tell(Event(Reason.MODE_CHANGED, text))
 
     async def _act(self, plan: Plan, observation: Observation) -> bool:
         """Take the steps towards the target. True while there is something under way."""

@@ -32,7 +32,7 @@ def build_status(situation: Situation, previous: Status, now: str) -> Status:
         conditions=[
             _condition(fact, situation.generation, previous, now) for fact in facts(situation, roles)
         ],
-        mode=mode(engines),
+        mode=mode(engines) or "",
         replicas=sum(1 for engine in engines if not engine.deleting),
         selector=names.selector_text(names.engine_selector(situation.service)),
         prefill=roles.prefill,
@@ -72,7 +72,7 @@ def figures_apart(status: Status, of: Status) -> Status:
 def desired(status: Status) -> PerRole[int] | None:
     """The target that a status tells of; None in the status of a service that was never decided on."""
     counts = PerRole(status.prefill.desired, status.decode.desired)
-    return counts if counts.prefill and counts.decode else None
+    return counts if counts.decode else None  # without prefill engines it was aggregated
 
 
 def _role_status(situation: Situation, role: Role) -> RoleStatus:

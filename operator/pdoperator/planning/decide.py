@@ -16,6 +16,7 @@ from pdoperator.planning.constraints.pause import paused
 from pdoperator.planning.decision import Decision, DryRun, History
 from pdoperator.planning.demand import with_demand, with_rate
 from pdoperator.planning.dry_run import begun, scored
+from pdoperator.planning.modes.in_mode import in_mode
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.registry import strategy_of
@@ -35,11 +36,12 @@ def decide(
     """
     settings = settings.at(observation.at_s)
     history = _brought_up_to_now(history, settings, observation)
-    in_force = history.target or apply_limits(settings.first, settings.limits).target
+    in_force = history.target or apply_limits(settings.first, settings.limits.of(settings.first)).target
     run = _dry_run(settings, observation, history, in_force)
     current = in_force if run is None else run.target
     context = Context(settings, observation, history, current)
-    proposal = (strategy or strategy_of(settings))(context)
+    context, proposal = in_mode(context, strategy or strategy_of(settings))
+    settings, history = context.settings, context.history
     draft = Draft.of(proposal)
     for constraint in CONSTRAINTS:
         draft = constraint(context, draft)

@@ -10,7 +10,7 @@ from pdoperator.api.autoscaling import Autoscaling, ForecastModel, Strategy
 from pdoperator.api.behavior import PolicyType, ScalingRules, SelectPolicy
 from pdoperator.api.calendar import Schedule, ScheduledReplicas
 from pdoperator.api.names import Role
-from pdoperator.api.spec import RoleSpec, Spec
+from pdoperator.api.spec import Mode, RoleSpec, Spec
 from pdoperator.api.units import epoch_s, ratio, seconds
 from pdoperator.api.values import SERVING_ROLES, PerRole
 from pdoperator.capacity.builtin import profile_of
@@ -42,6 +42,17 @@ class Limits:
     def cost(self, target: PerRole[int]) -> int:
         """What `target` takes of the budget."""
         return sum(count * self.roles[role].cost for role, count in target.items())
+
+    def aggregated(self) -> Limits:
+        """The same engines, all in the decode role: bounds of both roles add up, and there is no ratio to hold."""
+        p, d = self.roles.prefill, self.roles.decode
+        both = RoleLimits(p.least + d.least, p.most + d.most, p.first + d.first, d.cost)
+        roles = PerRole(RoleLimits(0, 0, 0, p.cost), both)
+        return replace(self, roles=roles, ratio_min=None, ratio_max=None)
+
+    def of(self, target: PerRole[int]) -> Limits:
+        """Those that hold for a target: one without prefill engines is an aggregated fleet."""
+        return self if target.prefill else self.aggregated()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +136,9 @@ class ScheduledBounds:
 class PlanSettings:
     """A service as planning sees it. `total` is the scale subresource's number (External only).
 
-    Percentiles are 1 to 99. `startup_s` stands in for the start-up time of an engine until it is measured. `horizon_s`
-    of the forecast; None: each strategy has its own. `quantile` of the forecast, 0.5 to 0.99.
+    `profile_named`: the profile is the model's own; else the preset's, of some model. Percentiles are 1 to 99.
+    `startup_s` stands in for the start-up time of an engine until it is measured. `horizon_s` of the forecast; None:
+    each strategy has its own. `quantile` of the forecast, 0.5 to 0.99.
     """
 
     strategy: Strategy
@@ -134,6 +146,8 @@ class PlanSettings:
     limits: Limits
     total: int | None
     profile: Profile
+    profile_named: bool
+    mode: Mode
     shared_pool: bool
     ttft_target_s: float
     ttft_percentile: int
@@ -161,7 +175,8 @@ class PlanSettings:
     @property
     def first(self) -> PerRole[int]:
         """Replicas before any decision."""
-        return PerRole.of(lambda role: self.limits.roles[role].first)
+        limits = self.limits.aggregated() if self.mode is Mode.AGGREGATED else self.limits
+        return PerRole.of(lambda role: limits.roles[role].first)
 
     @property
     def least(self) -> PerRole[int]:
@@ -182,6 +197,8 @@ def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
         limits=_limits(spec, autoscaling),
         total=spec.replicas,
         profile=profile,
+        profile_named=bool(spec.hardware.profile or spec.hardware.inline_profile),
+        mode=spec.mode,
         shared_pool=shared_pool,
         ttft_target_s=seconds(slo.ttft.target),
         ttft_percentile=slo.ttft.percentile,

@@ -32,6 +32,8 @@ def resplit(total: int, wanted: PerRole[int], current: PerRole[int], limits: Lim
 def _within(prefill: int, total: int, limits: Limits) -> PerRole[int]:
     """The split nearest to `prefill` that replicas and, where any does, the ratio's bounds allow."""
     roles, least, most = limits.roles, limits.ratio_min, limits.ratio_max
+    if not roles.prefill.most:  # aggregated, whatever the total
+        return PerRole(0, total)
     lowest = max(roles.prefill.least, total - roles.decode.most)
     highest = min(roles.prefill.most, total - roles.decode.least)
     by_ratio_low = lowest if least is None else max(lowest, -(-total * least[0] // sum(least)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pdoperator.api.names import Pool
-from pdoperator.api.spec import PoolKind, Spec
+from pdoperator.api.spec import Mode, PoolKind, Spec
 from pdoperator.workload.engine import engine_args, pod_template
 
 # vLLM refuses the NIXL handshake when these differ (its compatibility hash, or its own check of the layout).
@@ -28,6 +28,11 @@ def pairing_problem(spec: Spec) -> str | None:
         return (
             "pool Shared needs prefill.template and decode.template to be the same;"
             " make them equal or set pool to Dedicated"
+        )
+    if spec.mode is not Mode.DISAGGREGATED and not same_pod(spec):
+        return (
+            f"mode {spec.mode.value} needs prefill.template and decode.template to be the same, for its engines serve"
+            " either role; make them equal or set mode to Disaggregated"
         )
     prefill, decode = engine_args(spec, spec.prefill), engine_args(spec, spec.decode)
     for flag in PAIRED_FLAGS:

@@ -79,26 +79,32 @@ def decode_share(demand: Demand, profile: Profile, work: Work, batch: float) -> 
 def prefill_engines(load: float, demand: Demand, profile: Profile, work: Work, targets: Targets) -> float:
     """Engines, not rounded, in front of which no more prompts than `targets.misses` wait longer than they may.
 
-    The wait in a queue with c servers under `load` is more than t with a probability of about
-    C exp(-2 (c - load) t / (S (1 + cv^2))), S the service (Kingman; Poisson arrivals), where
-    C = rho^(sqrt(2 (c + 1)) - 1) (Sakasegawa 1977). Each length leaves another t; those that cannot meet their target
-    even alone do not count.
+    Those that cannot meet their target even alone do not count.
     """
     service_s = work.prefill_s + profile.pass_s
-    slack_s = _slacks_s(demand, profile, targets.ttft_s)
+    slack_s = slacks_s(demand, profile, targets.ttft_s)
     if load <= 0 or not len(slack_s):
         return load
-    decay = 2 * slack_s / (service_s * (1 + demand.isl_cv**2))
-
-    def missing(engines: float) -> float:
-        waits = (load / engines) ** (math.sqrt(2 * (engines + 1)) - 1)
-        return float(waits * np.exp(-(engines - load) * decay).mean())
-
     low, high = load, 4 * load + 4
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if missing(middle) <= targets.misses else (middle, high)
+        late = late_share(middle, load, service_s, slack_s, demand.isl_cv)
+        low, high = (low, middle) if late <= targets.misses else (middle, high)
     return high
+
+
+def late_share(
+    engines: float, load: float, service_s: float, slack_s: NDArray[np.float64], isl_cv: float
+) -> float:
+    """Share of prompts that wait longer than they may, each length its own of `slack_s`.
+
+    The wait in a queue with c servers under `load` is more than t with a probability of about
+    C exp(-2 (c - load) t / (S (1 + cv^2))), S the service (Kingman; Poisson arrivals), where
+    C = rho^(sqrt(2 (c + 1)) - 1) (Sakasegawa 1977).
+    """
+    decay = 2 * slack_s / (service_s * (1 + isl_cv**2))
+    waits = (load / engines) ** (math.sqrt(2 * (engines + 1)) - 1)
+    return float(waits * np.exp(-(engines - load) * decay).mean())
 
 
 def decode_engines(load: float, demand: Demand, batch: float, misses: float, *, by_memory: bool) -> float:
@@ -134,11 +140,17 @@ def _kv_spread(demand: Demand) -> float:
     return square / (isl + generated) ** 2
 
 
-def _slacks_s(demand: Demand, profile: Profile, ttft_s: float) -> NDArray[np.float64]:
+def slacks_s(demand: Demand, profile: Profile, ttft_s: float) -> NDArray[np.float64]:
     """What prompts of lognormal length may wait, for those quantiles of length that can meet the target at all."""
-    sigma = math.sqrt(math.log1p(demand.isl_cv**2))
-    isl = demand.isl_tokens * np.exp(sigma * _NORMAL - sigma**2 / 2)
+    isl = lognormal(demand.isl_tokens, demand.isl_cv)
     alone_s = profile.ttft.a + (1 - demand.prefix_hit) * (profile.ttft.b * isl + profile.ttft.c * isl**2)
     slack_s = ttft_s - alone_s
     attainable: NDArray[np.float64] = slack_s[slack_s > 0]
     return attainable
+
+
+def lognormal(mean: float, cv: float) -> NDArray[np.float64]:
+    """Middles of 20 equal parts of a lognormal distribution."""
+    sigma = math.sqrt(math.log1p(cv**2))
+    middles: NDArray[np.float64] = mean * np.exp(sigma * _NORMAL - sigma**2 / 2)
+    return middles

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pdoperator.api import defaults
 from pdoperator.api.autoscaling import Strategy
+from pdoperator.api.spec import Mode
 from pdoperator.api.values import PerRole
 from pdoperator.planning.adaptive import strategy as strategies
 from pdoperator.planning.adaptive.tuning import Tuning
@@ -251,17 +252,41 @@ def adaptive(
         flips=not no_flips,
         emergency=not no_emergency,
     )
+    return _adaptive(at, tuning, interval, down, router=RouterOptions() if no_overflow else LAZY)
+
+
+def auto(
+    at: Setting, interval: float = SPLIT_S, down: float = ADAPTIVE_DOWN_S, aggregated: bool = False
+) -> PolicyBase:
+    """Adaptive in mode Auto, disaggregated at first; `aggregated`: in mode Aggregated throughout."""
+    return _adaptive(at, Tuning(), interval, down, mode=Mode.AGGREGATED if aggregated else Mode.AUTO)
+
+
+def _adaptive(
+    at: Setting,
+    tuning: Tuning,
+    interval_s: float,
+    down_s: float,
+    *,
+    mode: Mode = Mode.DISAGGREGATED,
+    router: RouterOptions = LAZY,
+) -> PolicyBase:
     settings = settings_of(
-        at.scenario, Strategy.ADAPTIVE, percentile=at.percentile, interval_s=interval, shared_pool=True
+        at.scenario,
+        Strategy.ADAPTIVE,
+        percentile=at.percentile,
+        interval_s=interval_s,
+        shared_pool=True,
+        mode=mode,
     )
     rules = settings.behavior
-    settings = replace(settings, behavior=replace(rules, down=replace(rules.down, window_s=down)))
+    settings = replace(settings, behavior=replace(rules, down=replace(rules.down, window_s=down_s)))
     return Planned(
         at.name,
-        interval,
-        at.first,
+        interval_s,
+        settings.first,
         shared_pool=True,
-        router=RouterOptions() if no_overflow else LAZY,
+        router=router,
         settings=settings,
         history=no_history(settings) if at.before is None else remembered(settings, at.before),
         strategy=strategies.adaptive(tuning),
@@ -325,6 +350,7 @@ BUILDERS: dict[str, Callable[..., PolicyBase]] = {
     "mm1": mm1,
     "dopd": dopd,
     "adaptive": adaptive,
+    "auto": auto,
     "clairvoyant": clairvoyant,
     "clairvoyant-aggregated": clairvoyant_aggregated,
     "foresight": foresight,

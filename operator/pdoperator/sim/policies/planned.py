@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pdoperator.api.autoscaling import Strategy
-from pdoperator.api.spec import Spec
+from pdoperator.api.spec import Mode, Spec
 from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import DemandHistory
 from pdoperator.planning.adaptive.remembered import restore
@@ -38,7 +38,13 @@ class Planned(PolicyBase):
 
 
 def settings_of(
-    scenario: Scenario, strategy: Strategy, *, percentile: int, interval_s: float, shared_pool: bool
+    scenario: Scenario,
+    strategy: Strategy,
+    *,
+    percentile: int,
+    interval_s: float,
+    shared_pool: bool,
+    mode: Mode = Mode.DISAGGREGATED,
 ) -> PlanSettings:
     """What a service with the scenario's targets, budget and first fleet plans with."""
 
@@ -48,6 +54,7 @@ def settings_of(
     spec = Spec.model_validate(
         {
             "model": {"name": "replayed"},
+            "mode": mode,
             "hardware": {"gpusPerReplica": scenario.profile.gpus_per_replica},
             "prefill": role(scenario.first.prefill),
             "decode": role(scenario.first.decode),
@@ -62,7 +69,8 @@ def settings_of(
             },
         }
     )
-    return replace(plan_settings(spec, shared_pool=shared_pool), profile=scenario.profile)
+    settings = plan_settings(spec, shared_pool=shared_pool)
+    return replace(settings, profile=scenario.profile, profile_named=True)
 
 
 def no_history(settings: PlanSettings) -> History:
