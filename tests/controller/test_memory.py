@@ -151,6 +151,6 @@ def test_demand_is_kept_to_four_digits() -> None:
     assert demand_from_text(demand_to_text(seen), 50) == kept
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '[["a", 1, 2, 3]]', "[[1]]", "[[1,2,3,4,5,6,7,8]]"])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[["a", 1, 2, 3]]', "[[1]]", "[[1,2,3,4,5,6,7,8,9]]"])
 def test_what_another_version_wrote_is_nothing(text: str) -> None:
     assert demand_from_text(text, 50) == DemandHistory(50)
