@@ -31,7 +31,8 @@ STARTUP_S = 120.0
 BOUNDS = ("clairvoyant", "clairvoyant-aggregated", "foresight")
 SPLITS = ("static-best", "hybrid-best", "aggregated-best", "arrow-best", "static:1:1", "static:1:3")
 PUBLISHED = (
-    "hpa", "keda-queue", "dyn-load", "dyn-sla", "heteroscale", "tokenscale", "wva-v2", "dopd-release", "aggregated-hpa",
+    "hpa", "keda-queue", "dyn-load", "dyn-sla", "dynamo", "heteroscale", "tokenscale", "wva-v2", "dopd-release",
+    "aggregated-hpa",
 )  # fmt: skip
 OURS = ("reactive", "mm1:interval=180", "dopd:interval=180", "adaptive")
 POLICIES = (*BOUNDS, *SPLITS, *PUBLISHED, *(f"{name}-best" for name in PUBLISHED), *OURS)

@@ -83,7 +83,7 @@ def _closed_loop(
 
 
 def startup_cliff() -> list[dict[str, Any]]:
-    """Dynamo's sweep of start-up times: a planner that looks one tick ahead, and one that knows the load until then."""
+    """Dynamo's sweep of start-up times: planners that look one tick ahead, and one that knows the load until then."""
     profile = BUILTIN["h100-llama-3.3-70b-fp8-tp4"]
     # A swell of 20 minutes, twice; one seed, for the planner's fits take most of the time.
     swell = [(60.0 * minute, 48 + 36 * float(np.sin(minute / 20 * 2 * np.pi))) for minute in range(41)]
@@ -93,7 +93,7 @@ def startup_cliff() -> list[dict[str, Any]]:
     return [
         {"policy": policy, "startup_s": startup_s}
         | _figures(policy, trace, replace(scenario, startup_s=startup_s))
-        for policy in ("dyn-sla", "foresight")
+        for policy in ("dyn-sla", "dynamo", "dynamo:adjust=60:target=0.5", "foresight")
         for startup_s in (0.0, 60.0, 90.0, 120.0, 180.0, 300.0)
     ]
 

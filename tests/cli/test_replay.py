@@ -55,6 +55,15 @@ def test_the_same_seed_gives_the_same_bytes(trace: Path, capsys: pytest.CaptureF
     assert once() == once()
 
 
+def test_nvidias_planner_without_its_environment_is_one_line(
+    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert run(["replay", str(trace), *PROFILE, "--policy", "dynamo", "--no-bound"]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "benchmarks/dynamo/install.py" in said
+
+
 def test_the_table_and_the_report(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.html"
     asked = ["replay", str(trace), *PROFILE, "--policy", "static-best,dyn-load", "--report", str(report)]

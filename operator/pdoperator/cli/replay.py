@@ -22,6 +22,7 @@ from pdoperator.cli.quantities import Duration, NotNegative
 from pdoperator.cli.size import LONGEST_TPOT_S, LONGEST_TTFT_S
 from pdoperator.sim.first_fleet import mm1_fleet, shrunk
 from pdoperator.sim.policies.catalogue import PolicyNameError, check
+from pdoperator.sim.policies.dynamo.process import PlannerMissingError
 from pdoperator.sim.report.page import write_report
 from pdoperator.sim.runs import Run, Runs, Unattained
 from pdoperator.sim.scenario import Scenario
@@ -120,9 +121,15 @@ def replay(
     """
     scenario = _scenario(trace, profile, ttft, tpot, gpu_budget, startup_s)
     names = [*policies, *([LOWER_BOUND] if bound and LOWER_BOUND not in policies else [])]
-    with _progress() as told, Runs(trace, scenario, tuple(dict.fromkeys(seeds)), percentile, told) as runs:
-        found = dict(zip(names, runs.of(names), strict=True))
-        simulated_rps = runs.simulated_rps
+    try:
+        with (
+            _progress() as told,
+            Runs(trace, scenario, tuple(dict.fromkeys(seeds)), percentile, told) as runs,
+        ):
+            found = dict(zip(names, runs.of(names), strict=True))
+            simulated_rps = runs.simulated_rps
+    except PlannerMissingError as error:
+        raise click.ClickException(str(error)) from None
     compared = Compared(
         trace, scenario, [found[name] for name in policies], found.get(LOWER_BOUND), simulated_rps
     )

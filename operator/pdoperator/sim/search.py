@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pdoperator.api.values import PerRole
 from pdoperator.sim.metrics import ATTAINS_SHARE
-from pdoperator.sim.policies.builders import GRIDS
+from pdoperator.sim.policies.grids import GRIDS
 from pdoperator.sim.policies.work import request_work
 from pdoperator.sim.scenario import Scenario
 from pdoperator.sim.traffic.trace import Trace

@@ -8,8 +8,9 @@ import pytest
 from pdoperator.api.values import PerRole
 from pdoperator.capacity.builtin import BUILTIN
 from pdoperator.planning.adaptive.state import AdaptiveState
-from pdoperator.sim.policies.builders import BUILDERS, BY_FLEET, GRIDS
+from pdoperator.sim.policies.builders import BUILDERS, BY_FLEET
 from pdoperator.sim.policies.catalogue import SEARCHED, PolicyNameError, check, prepare
+from pdoperator.sim.policies.grids import GRIDS
 from pdoperator.sim.policies.planned import Planned
 from pdoperator.sim.scenario import Scenario
 from pdoperator.sim.search import LOADS
@@ -37,7 +38,7 @@ def test_every_searched_name_and_every_setting_of_a_grid_exists(name: str) -> No
 @pytest.mark.parametrize(
     "name",
     [
-        "aggregated-best", "static:1:1", "static:1:3", "static-best", "dyn-load", "dyn-sla", "heteroscale",
+        "aggregated-best", "static:1:1", "static:1:3", "static-best", "dyn-load", "dyn-sla", "dynamo", "heteroscale",
         "tokenscale", "arrow", "dopd-release", "dopd",
     ],
 )  # fmt: skip

@@ -10,12 +10,14 @@ from pdoperator.api import defaults
 from pdoperator.api.autoscaling import Strategy
 from pdoperator.api.spec import Mode
 from pdoperator.api.values import PerRole
+from pdoperator.forecast.demand import Demand
 from pdoperator.planning.adaptive import strategy as strategies
 from pdoperator.planning.adaptive.tuning import Tuning
 from pdoperator.sim.policies.arrow import Arrow
 from pdoperator.sim.policies.dopd_release import DopdRelease
 from pdoperator.sim.policies.dyn_load import DynLoad
 from pdoperator.sim.policies.dyn_sla import DynSla
+from pdoperator.sim.policies.dynamo.policy import TICK_S, Dynamo
 from pdoperator.sim.policies.heteroscale import HeteroScale
 from pdoperator.sim.policies.hpa import Hpa, Keda
 from pdoperator.sim.policies.oracle import Oracle
@@ -63,6 +65,17 @@ class Setting:
         return self.first.prefill + self.first.decode
 
     @property
+    def usual(self) -> Demand:
+        """The trace's mean demand, which `first` is made for."""
+        trace = self.trace
+        return Demand(
+            len(trace) / trace.span_s,
+            float(trace.input_tokens.mean()),
+            float(trace.output_tokens.mean()),
+            prefix_hit=float(trace.cached_tokens.sum() / trace.input_tokens.sum()),
+        )
+
+    @property
     def budget(self) -> int | None:
         """The GPU budget in engines."""
         gpus = self.scenario.gpu_budget
@@ -99,6 +112,33 @@ def dyn_sla(at: Setting, adjust: float = ADJUST_S) -> PolicyBase:
     scenario = at.scenario
     return DynSla(
         at.name, adjust, at.first, profile=scenario.profile, tpot_s=scenario.tpot_s, budget=at.budget
+    )
+
+
+def dynamo(
+    at: Setting,
+    adjust: float = ADJUST_S,
+    target: float = 1.0,
+    sensitivity: float = 80.0,
+    no_load: bool = False,
+) -> PolicyBase:
+    """NVIDIA's planner. `adjust`: seconds between throughput decisions; `target`: the share of both that it is told.
+
+    `sensitivity`: percent of a target under which it gives engines back; `no_load`: its load loop off, as by default.
+    """
+    scenario = at.scenario
+    return Dynamo(
+        at.name,
+        TICK_S,
+        at.first,
+        profile=scenario.profile,
+        ttft_s=target * scenario.ttft_s,
+        tpot_s=target * scenario.tpot_s,
+        most_gpus=scenario.gpu_budget or scenario.max_engines * scenario.profile.gpus_per_replica,
+        usual=at.usual,
+        adjust_s=adjust,
+        sensitivity=sensitivity,
+        load=not no_load,
     )
 
 
@@ -338,6 +378,7 @@ BUILDERS: dict[str, Callable[..., PolicyBase]] = {
     "aggregated": aggregated,
     "dyn-load": dyn_load,
     "dyn-sla": dyn_sla,
+    "dynamo": dynamo,
     "dopd-release": dopd_release,
     "heteroscale": heteroscale,
     "tokenscale": tokenscale,
@@ -359,35 +400,3 @@ BUILDERS: dict[str, Callable[..., PolicyBase]] = {
 BY_FLEET = ("static", "hybrid")
 # Their engines start at once.
 BOUNDS = ("clairvoyant", "clairvoyant-aggregated")
-# Settings tried for NAME-best, the published ones among them.
-GRIDS: dict[str, tuple[str, ...]] = {
-    "hpa": (
-        "hpa",
-        *(
-            f"hpa:queue={queue}:running={running}:kv=0.6:least={least}"
-            for queue, running in ((5, 0), (1, 0), (1, 20), (1, 50), (1, 100))
-            for least in (0.5, 1)
-        ),
-    ),
-    "keda-queue": tuple(
-        f"keda-queue:queue={queue}:least={least}" for queue in (5, 2, 1) for least in (0.5, 1)
-    ),
-    "aggregated-hpa": (
-        "aggregated-hpa",
-        *(
-            f"aggregated-hpa:queue={queue}:running={running}:kv=0.6:least={least}"
-            for queue, running in ((1, 0), (1, 20), (1, 50), (1, 100))
-            for least in (0.5, 1)
-        ),
-    ),
-    "dopd": ("dopd", "dopd:interval=60", "dopd:interval=180"),
-    "dyn-load": ("dyn-load", "dyn-load:adjust=60", "dyn-load:adjust=30", "dyn-load:adjust=10"),
-    "dyn-sla": ("dyn-sla", "dyn-sla:adjust=60", "dyn-sla:adjust=30"),
-    "dopd-release": ("dopd-release", "dopd-release:adjust=60", "dopd-release:adjust=30"),
-    "heteroscale": tuple(f"heteroscale:load={load}" for load in (0.85, 0.7, 0.55, 0.4, 0.3)),
-    "tokenscale": tuple(f"tokenscale:load={load}" for load in (1.0, 0.85, 0.7, 0.55, 0.4)),
-    "wva-v2": (
-        "wva-v2",
-        *(f"wva-v2:grow={grow}:shrink={grow - 0.15:.2f}:least=0.5" for grow in (0.85, 0.6, 0.4, 0.2)),
-    ),
-}
