@@ -71,8 +71,10 @@ MEASURED: dict[str, Profile] = {
     ),
     # The demo's model (34 M random weights, float32) under vLLM 0.32's CPU build on one shared core of an AMD EPYC,
     # measured by the forerunner of `pdctl profile`; `kv_tokens` is that of 256 MiB. In one process without
-    # multiprocessing HTTP and engine share a thread, so the whole constant occupies it: `pdctl profile` saw 0.7 to 1 of
-    # it on a busy machine. On another day it saw a slope of 9.3e-4 and a pass of 0.018 s (docs/simulator.md).
+    # multiprocessing HTTP and engine share a thread, so the whole constant occupies it. On another day, on two cores,
+    # `pdctl profile` saw ttft 0.0449, 9.27e-4, 4.7e-7, itl 0.0218, 1.25e-3, 1.06e-6 and a pass of 0.018 s. These stay:
+    # the lab's engines simulate them, and its scenarios have their loads and targets set by them, so that with prompts
+    # twice as slow the load of each scenario would have to be found anew.
     "cpu-tiny": Profile(
         ttft=Fit(a=0.059, b=4.2e-4, c=3.5e-7),
         itl=Fit(a=0.021, b=1.33e-3, c=6.9e-7),
