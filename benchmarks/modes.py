@@ -63,7 +63,7 @@ def main(
         raise click.UsageError(f"no cell matches {' or '.join(wanted)}")
     if not traces.is_dir():
         raise click.UsageError(f"there are no traces in {traces}; give their folder with --traces")
-    bench = Bench(traces, ROOT / "build" / "modes", tuple(range(seeds)), none_starved=True)
+    bench = Bench(traces, ROOT / "build" / "modes", tuple(range(seeds)))
     rows = []
     with ProcessPoolExecutor(processes) as pool:
         for done, row in enumerate(pool.map(_row, [bench] * len(chosen), chosen), start=1):

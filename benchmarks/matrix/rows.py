@@ -68,8 +68,8 @@ class Answer:
 class Bench:
     """Where traces and results lie, and how rows are run.
 
-    `again`: even if they are there. `none_starved`: in searches a setting does not attain under which a request fails
-    or one of a hundred waits for its first token more than STARVED times the target; a router could else let those
+    `again`: even if they are there. In searches a setting does not attain under which a request fails or one of a
+    hundred waits for its first token more than STARVED times the target: a fleet could else attain by letting those
     starve that miss anyway.
     """
 
@@ -77,7 +77,6 @@ class Bench:
     results: Path
     seeds: tuple[int, ...]
     again: bool = False
-    none_starved: bool = False
 
     def answer(self, cell: Cell, policy: str) -> Answer:
         """Run what is not there yet."""
@@ -114,8 +113,8 @@ class Bench:
         return Tried(min(shares), sum(hours) / len(hours))
 
     def share(self, cell: Cell, one: Summary) -> float:
-        """What is attained of what is attainable; nothing where requests starve and none may."""
-        if self.none_starved and (one.failed or one.ttft_p99_s > STARVED * cell.ttft_s):
+        """What is attained of what is attainable; nothing where requests starve."""
+        if one.failed or one.ttft_p99_s > STARVED * cell.ttft_s:
             return 0.0
         return one.attainment / one.attainable if one.attainable else 1.0
 

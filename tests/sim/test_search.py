@@ -14,12 +14,13 @@ from pdoperator.capacity.builtin import BUILTIN
 from pdoperator.sim.policies.catalogue import check
 from pdoperator.sim.scenario import Scenario
 from pdoperator.sim.search import (
+    FORESIGHT,
     LOADS,
     Tried,
     aggregated_best,
     best_of,
+    clairvoyant_loads,
     least_that,
-    oracle_loads,
     resolve,
     static_best,
 )
@@ -82,12 +83,12 @@ def test_aggregated_best_takes_the_chunk_with_fewest_engines() -> None:
     assert aggregated_best(MOST, attempt) == "aggregated:engines=7:chunk=1024"
 
 
-def test_oracle_loads_are_the_highest_with_which_it_still_attains() -> None:
+def test_clairvoyants_loads_are_the_highest_with_which_it_still_attains() -> None:
     def attempt(name: str) -> Tried:
         loads = [float(part.split("=")[1]) for part in name.split(":")[1:]]
         return Tried(1.0 - 0.02 * (loads[0] > 0.61) - 0.02 * (loads[1] > 0.83), 1.0)
 
-    found = oracle_loads("clairvoyant", attempt)
+    found = clairvoyant_loads(attempt)
     assert found is not None
     check(found)
     prefill, decode = (float(part.split("=")[1]) for part in found.split(":")[1:])
@@ -95,8 +96,21 @@ def test_oracle_loads_are_the_highest_with_which_it_still_attains() -> None:
     assert decode == max(load for load in LOADS if load <= 0.83)
 
 
+def test_foresight_tries_all_pairs_of_loads_for_attainment_does_not_fall_steadily_with_them() -> None:
+    trace = Trace.of("t", np.arange(1.0, 9.0), np.full(8, 100), np.full(8, 10))
+    scenario = Scenario(BUILTIN["h200-llama-3.1-8b-fp8-tp1"], 2.0, 0.08, PerRole(1, 1))
+    attaining = {FORESIGHT[7]: 30.0, FORESIGHT[19]: 20.0}
+
+    def attempt(name: str) -> Tried:
+        return Tried(1.0, attaining[name]) if name in attaining else Tried(0.5, 1.0)
+
+    for name in FORESIGHT:
+        check(name)
+    assert resolve("foresight", trace, scenario, attempt) == FORESIGHT[19]
+
+
 def test_where_nothing_attains_there_is_no_bound() -> None:
-    assert oracle_loads("clairvoyant", lambda _: Tried(0.5, 1.0)) is None
+    assert clairvoyant_loads(lambda _: Tried(0.5, 1.0)) is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 from pdoperator.api.values import PerRole
 from pdoperator.sim.metrics import ATTAINS_SHARE
@@ -34,6 +35,11 @@ Attempt = Callable[[str], Tried]
 LOADS = tuple(round(0.2 * 1.05**i, 3) for i in range(42))
 # Prefill so lightly loaded that only decode can miss; the lighter ones where prompts nearly as long as TTFT count.
 AMPLE = (0.4, 0.3, 0.2)
+# Of foresight: more engines can mean more flips, so attainment does not fall steadily with load.
+FORESIGHT = tuple(
+    f"foresight:prefill={prefill}:decode={decode}"
+    for prefill, decode in product((0.5, 0.65, 0.8, 0.95, 1.1), repeat=2)
+)
 CHUNKS = (0, 512, 1024, 2048, 4096)  # tokens; 0: the profile's token budget
 # Under less than this share of the mean work no fleet keeps up; the rest is room for what a model of work misses.
 LEAST_SHARE = 0.95
@@ -46,8 +52,8 @@ def resolve(name: str, trace: Trace, scenario: Scenario, attempt: Attempt) -> st
         "hybrid-best": lambda: static_best("hybrid", PerRole(1, 1), scenario.max_engines, attempt),
         "aggregated-best": lambda: aggregated_best(scenario.max_engines, attempt),
         "arrow-best": lambda: arrow_best(_bounds(trace, scenario), scenario.max_engines, attempt),
-        "clairvoyant": lambda: oracle_loads("clairvoyant", attempt),
-        "foresight": lambda: oracle_loads("foresight", attempt),
+        "clairvoyant": lambda: clairvoyant_loads(attempt),
+        "foresight": lambda: best_of(FORESIGHT, attempt),
         "clairvoyant-aggregated": lambda: aggregated_load(attempt),
     }
     if name in searches:
@@ -89,16 +95,16 @@ def arrow_best(least: PerRole[int], most: int, attempt: Attempt) -> str | None:
     return None if engines is None else f"arrow:engines={engines}"
 
 
-def oracle_loads(kind: str, attempt: Attempt) -> str | None:
-    """The highest loads with which an oracle just attains: decode may miss half of what may be missed, then prefill."""
+def clairvoyant_loads(attempt: Attempt) -> str | None:
+    """The highest loads with which it just attains: decode may miss half of what may be missed, then prefill."""
     half = (1 + ATTAINS_SHARE) / 2
     for ample in AMPLE:
-        decode = _highest_load(_decode_shares(attempt, kind, ample), half)
+        decode = _highest_load(_decode_shares(attempt, ample), half)
         if decode is None:
             continue
-        prefill = _highest_load(_prefill_shares(attempt, kind, decode), ATTAINS_SHARE)
+        prefill = _highest_load(_prefill_shares(attempt, decode), ATTAINS_SHARE)
         if prefill is not None:
-            return f"{kind}:prefill={prefill}:decode={decode}"
+            return f"clairvoyant:prefill={prefill}:decode={decode}"
     return None
 
 
@@ -147,12 +153,12 @@ def _engines_attain(attempt: Attempt, chunk: int) -> Callable[[int], bool]:
     return lambda engines: attempt(_aggregated(engines, chunk)).attains
 
 
-def _decode_shares(attempt: Attempt, kind: str, prefill: float) -> Callable[[float], float]:
-    return lambda decode: attempt(f"{kind}:prefill={prefill}:decode={decode}").attained_share
+def _decode_shares(attempt: Attempt, prefill: float) -> Callable[[float], float]:
+    return lambda decode: attempt(f"clairvoyant:prefill={prefill}:decode={decode}").attained_share
 
 
-def _prefill_shares(attempt: Attempt, kind: str, decode: float) -> Callable[[float], float]:
-    return lambda prefill: attempt(f"{kind}:prefill={prefill}:decode={decode}").attained_share
+def _prefill_shares(attempt: Attempt, decode: float) -> Callable[[float], float]:
+    return lambda prefill: attempt(f"clairvoyant:prefill={prefill}:decode={decode}").attained_share
 
 
 def _aggregated(engines: int, chunk: int) -> str:
