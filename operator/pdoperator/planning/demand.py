@@ -45,8 +45,7 @@ def with_rate(rate: LoadForecast | None, observation: Observation, interval_s: f
 
 def recent_lengths(history: DemandHistory) -> Demand:
     """The newest demand, with lengths that are means over all requests of the last LENGTHS_OVER_S."""
-    newest = history.samples[-1]
-    recent = [s.demand for s in history.samples if s.at_s > newest.at_s - defaults.LENGTHS_OVER_S]
+    newest, recent = history.samples[-1], _recent(history)
     total = sum(demand.rate_rps for demand in recent)
     if total <= 0:
         return newest.demand
@@ -57,3 +56,14 @@ def recent_lengths(history: DemandHistory) -> Demand:
     return replace(
         newest.demand, isl_tokens=mean(lambda d: d.isl_tokens), osl_tokens=mean(lambda d: d.osl_tokens)
     )
+
+
+def recent_rate_rps(history: DemandHistory) -> float:
+    """The mean rate over the last LENGTHS_OVER_S of a history that is not empty."""
+    recent = _recent(history)
+    return sum(demand.rate_rps for demand in recent) / len(recent)
+
+
+def _recent(history: DemandHistory) -> list[Demand]:
+    since_s = history.samples[-1].at_s - defaults.LENGTHS_OVER_S
+    return [sample.demand for sample in history.samples if sample.at_s > since_s]

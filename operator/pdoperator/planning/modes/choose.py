@@ -37,7 +37,7 @@ def choose(context: Context, found: Needs | None) -> Choice:
     """The mode. `found` are the needs of the demand that is forecast; None: there is none, or it is not known."""
     settings = context.settings
     if settings.mode is not Mode.AUTO:
-        return Choice(settings.mode)
+        return Choice(settings.mode, _doubt(settings, found))
     if not settings.enabled or settings.strategy is Strategy.STATIC:
         return Choice(
             Mode.DISAGGREGATED, ("mode Auto: prefill and decode are as written, for a person sets the size",)
@@ -48,6 +48,13 @@ def choose(context: Context, found: Needs | None) -> Choice:
         why = obstacle or "no load to weigh the modes by"
         return Choice(now, (f"mode Auto: stays {now.value}, {why}",))
     return _weighed(context, now, found)
+
+
+def _doubt(settings: PlanSettings, found: Needs | None) -> tuple[str, ...]:
+    """What speaks against the mode that the spec asks for."""
+    if settings.mode is Mode.DISAGGREGATED or found is None or math.isfinite(found.aggregated):
+        return ()
+    return ("no number of aggregated engines meets the targets under this load: sized as if disaggregated",)
 
 
 def _obstacle(context: Context) -> str:

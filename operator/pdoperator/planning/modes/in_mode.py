@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pdoperator.api.spec import Mode
-from pdoperator.forecast.demand import Demand
 from pdoperator.planning.decision import Candidate
+from pdoperator.planning.demand import recent_lengths, recent_rate_rps
 from pdoperator.planning.modes.choose import Choice, choose, mode_of
 from pdoperator.planning.modes.exchange import aggregated, disaggregated, shown
 from pdoperator.planning.modes.memory import ModeMemory, Needs
@@ -36,25 +36,25 @@ def in_mode(context: Context, strategy: Strategy) -> tuple[Context, Proposal]:
     context = replace(
         context, settings=settings, current=exchanged.current, history=replace(context.history, mode=memory)
     )
-    return context, _told(exchanged.proposal, choice, before)
+    return context, _told(exchanged.proposal, choice, before, fixed=settings.mode is not Mode.AUTO)
 
 
 def _needs(context: Context, proposal: Proposal) -> Needs | None:
-    """Of the demand that the strategy forecasts, else of the newest one; None without requests."""
-    demand = proposal.forecast.demand if proposal.forecast is not None else _newest(context)
-    return needs(demand, context.settings) if demand is not None and demand.rate_rps > 0 else None
+    """Of the demand that the strategy forecasts, at the rate of the last minutes at least; None without requests."""
+    history = context.history.demand
+    if not history.samples:
+        return None
+    rate_rps = recent_rate_rps(history)
+    demand = recent_lengths(history) if proposal.forecast is None else proposal.forecast.demand
+    demand = replace(demand, rate_rps=max(rate_rps, demand.rate_rps))
+    return needs(demand, context.settings) if demand.rate_rps > 0 else None
 
 
-def _newest(context: Context) -> Demand | None:
-    samples = context.history.demand.samples
-    return samples[-1].demand if samples else None
-
-
-def _told(proposal: Proposal, choice: Choice, before: Mode) -> Proposal:
+def _told(proposal: Proposal, choice: Choice, before: Mode, *, fixed: bool) -> Proposal:
     """With what was weighed, and at a change why."""
     why = proposal.why
     if choice.mode is not before:
-        why = f"{why}; {choice.evidence[0] if choice.evidence else f'mode {choice.mode.value}, as the spec says'}"
+        why = f"{why}; {f'mode {choice.mode.value}, as the spec says' if fixed else choice.evidence[0]}"
     candidates = proposal.candidates
     if choice.other is not None:
         candidates = (*(candidates or (Candidate(proposal.wanted),)), choice.other)
