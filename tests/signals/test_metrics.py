@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from prometheus_client import generate_latest
@@ -12,6 +13,7 @@ from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.router.fleet import Fleet
 from pdoperator.router.metrics import Metrics, Source
 from pdoperator.scheduling.engines import Engine
+from pdoperator.signals.counters import NONE, ByLength
 from pdoperator.signals.engine_metrics import EngineCounts, EngineReading, read_engine
 from pdoperator.signals.exposition import read_series, total
 from pdoperator.signals.router_metrics import Counts, read_router
@@ -78,6 +80,19 @@ def test_a_router_is_read_with_its_counters_and_its_engines() -> None:
     assert reading.roles == {"e1": Role.PREFILL, "e2": Role.DECODE}
 
 
+def by_length(values: dict[int, float]) -> ByLength:
+    return ByLength(tuple(values.get(at, 0.0) for at in range(len(NONE.values))))
+
+
+def test_a_router_of_another_version_tells_nothing_of_answers_by_length() -> None:
+    """Its ended answers alone would be as many as there are tokens: every answer a single one."""
+    older = router_text(10, outputs=(200, 10))
+    other = older + 'pdrouter_generated_tokens_total{up_to="100.0"} 5\n'
+    for text in (older, other):
+        counts = read_router(text).counts
+        assert (counts.ended, counts.ended_tokens, counts.generated) == (NONE, NONE, NONE)
+
+
 def test_what_the_router_really_exposes_is_what_is_read() -> None:
     fleet = Fleet()
     fleet.set_engines([Engine("e1", "10.0.0.1:8000", Role.DECODE, State.SERVING, "r1", ready=True)])
@@ -94,10 +109,18 @@ def test_what_the_router_really_exposes_is_what_is_read() -> None:
     metrics.admitted_squares.inc(250_000)
     metrics.output_squares.inc(400)
     metrics.token_product.observe(10_000)
+    metrics.answer_tokens.generated(0, 20)
+    metrics.answer_tokens.ended(20)
     metrics.judged.inc(2)
     metrics.within_slo.inc()
     reading = read_router(generate_latest(metrics.registry).decode())
     expected = Counts(1, 500, 1, 20, 1, 0.03, 1, 0.5, 1, 1, 500, 250_000, 400, 10_000, 1, 2, 1)
+    expected = replace(
+        expected,
+        ended=by_length({5: 1}),
+        ended_tokens=by_length({5: 20}),
+        generated=by_length({0: 1, 1: 1, 2: 2, 3: 4, 4: 8, 5: 4}),
+    )
     assert reading.counts == expected
     assert (reading.outstanding, reading.roles) == ({"e1": PerRole(0, 1)}, {"e1": Role.DECODE})
     assert reading.exports == {"e1": 1}

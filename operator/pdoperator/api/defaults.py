@@ -37,6 +37,9 @@ SCALE_UP_WINDOW_S = 0  # HPA v2
 SCALE_DOWN_WINDOW_S = 300  # HPA v2
 SPREAD_HALF_LIFE_S = 600.0  # spreads of lengths need many requests; they change slowly
 SPREAD_MIN_REQUESTS = 20.0  # with fewer the default spread is the better guess
+LENGTH_BOUNDS_TOKENS = tuple(
+    2**n for n in range(18)
+)  # of classes of lengths; the longest contexts are of 2^17
 STARTUPS_KEPT = 50  # newest start-ups that p50 and p90 are taken of
 SCALE_PERIOD_S = 15  # HPA v2, as are the rates: doubled or 4 more, whichever is more; all may go
 SCALE_UP_PERCENT = 100

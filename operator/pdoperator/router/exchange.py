@@ -46,6 +46,7 @@ class Exchange:
     last_s: float | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    generated: int = 0  # of a stream, so far
 
     async def begin(self) -> None:
         """Send the head of a stream. Raises ClientGone."""
@@ -77,6 +78,11 @@ class Exchange:
         if isinstance(usage, dict):
             self.input_tokens = _count(usage.get("prompt_tokens"), self.input_tokens)
             self.output_tokens = _count(usage.get("completion_tokens"), self.output_tokens)
+
+    def grow(self, tokens: int, metrics: Metrics) -> None:
+        """The answer has `tokens` tokens by now; it never loses one."""
+        metrics.answer_tokens.generated(self.generated, tokens)
+        self.generated = max(self.generated, tokens)
 
     @property
     def tokens(self) -> int:
@@ -122,6 +128,8 @@ class Exchange:
         if self.output_tokens is not None:
             metrics.output_tokens.observe(self.output_tokens)
             metrics.output_squares.inc(self.output_tokens**2)
+            self.grow(self.output_tokens, metrics)
+            metrics.answer_tokens.ended(self.output_tokens)
             if self.input_tokens is not None:
                 metrics.token_product.observe(self.input_tokens * self.output_tokens)
         if (tpot_s := self.tpot_s) is not None:

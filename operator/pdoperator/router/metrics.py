@@ -11,10 +11,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from pdoperator.api import defaults
 from pdoperator.api.names import Role
 from pdoperator.router.fleet import Fleet
+from pdoperator.router.generated import AnswerTokens
 
-TOKENS = tuple(float(2**n) for n in range(18))
+TOKENS = tuple(map(float, defaults.LENGTH_BOUNDS_TOKENS))
 SECONDS = (
     0.001,
     0.0025,
@@ -151,6 +153,7 @@ class Metrics:
             "Sum of the squares of tokens generated for a request",
             registry=registry,
         )
+        self.answer_tokens = AnswerTokens(registry)
         self.token_product = Summary(
             "pdrouter_request_token_product",
             "Prompt tokens of a request times tokens generated for it: with it comes what both have in common",

@@ -219,6 +219,7 @@ class Steps:
                 out = stream.feed(chunk)
                 if stream.events != seen:
                     claim.generated(stream.events - seen)
+                    x.grow(stream.events, self._metrics)
                     seen = stream.events
                     x.last_s = self._loop.time()
                 if x.response is None:

@@ -9,6 +9,7 @@ from pdoperator.api import defaults
 from pdoperator.api.values import Missing, Value
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning.observation import SloCounts
+from pdoperator.signals.answers import Answers
 from pdoperator.signals.router_metrics import Counts
 from pdoperator.signals.spread import Covariance, Spread
 
@@ -59,6 +60,7 @@ class DemandWindow:
     _lengths: tuple[float | None, float | None] = (None, None)  # ISL, OSL last known
     _last: Interval | None = None
     _newest_s: float = 0.0  # of the readings that it was made of
+    _answers: Answers = field(default_factory=Answers)
     _isl_spread: Spread = field(default_factory=Spread)
     _osl_spread: Spread = field(default_factory=Spread)
     _covariance: Covariance = field(default_factory=Covariance)
@@ -135,7 +137,8 @@ class DemandWindow:
     def _demand(
         self, rate_rps: float, counted: Counts, over_s: float, age_s: float
     ) -> Value[Demand | None] | Missing:
-        """ISL of what was admitted, where that is known at admission, else of what finished; OSL of what finished."""
+        """ISL of what was admitted, where that is known at admission, else of what finished."""
+        self._answers.add(counted, over_s)
         self._isl_spread.add(counted.sized, counted.sized_tokens, counted.sized_squares, over_s)
         self._osl_spread.add(counted.outputs, counted.output_tokens, counted.output_squares, over_s)
         self._covariance.add(counted, over_s)
@@ -144,7 +147,7 @@ class DemandWindow:
             isl = counted.sized_tokens / counted.sized
         elif counted.inputs > 0:
             isl = counted.input_tokens / counted.inputs
-        osl = counted.output_tokens / counted.outputs if counted.outputs > 0 else osl
+        osl = self._answers.mean_tokens or osl
         self._lengths = isl, osl
         if rate_rps == 0:
             return Value(None, age_s)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from pdoperator.api import defaults
 from pdoperator.api.names import Role
 from pdoperator.api.values import SERVING_ROLES, PerRole
-from pdoperator.signals.counters import Counters
+from pdoperator.signals.counters import NONE, ByLength, Counters
 from pdoperator.signals.exposition import Series, read_series, total
 
 _ADMITTED = "pdrouter_requests_admitted_total"
@@ -35,7 +37,12 @@ _COUNTERS = {
     "judged": "pdrouter_requests_judged_total",
     "within_slo": "pdrouter_requests_within_slo_total",
 }
-ROUTER_SERIES = frozenset({_OUTSTANDING, _EXPORTS, _ENGINE_INFO, *_COUNTERS.values()})
+_ENDED = "pdrouter_request_output_tokens_bucket"
+_ENDED_TOKENS = "pdrouter_output_tokens_by_length_total"
+_GENERATED = "pdrouter_generated_tokens_total"
+_BY_LENGTH = {_ENDED, _ENDED_TOKENS, _GENERATED}
+ROUTER_SERIES = frozenset({_OUTSTANDING, _EXPORTS, _ENGINE_INFO, *_BY_LENGTH, *_COUNTERS.values()})
+_CLASSES = [float(bound) for bound in defaults.LENGTH_BOUNDS_TOKENS] + [math.inf]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,8 @@ class Counts(Counters):
     """A router's counters: since it started, or over an interval.
 
     `sized`: admitted with known or estimated length. `token_products`: input times output tokens of a request, of so
-    many `products`: 0 from routers that do not tell.
+    many `products`: 0 from routers that do not tell. Answers that ended and their tokens, by length, and tokens
+    generated, by position, those of answers under way too: all 0 from routers that do not tell the last.
     """
 
     admitted: float = 0.0
@@ -63,6 +71,9 @@ class Counts(Counters):
     products: float = 0.0
     judged: float = 0.0
     within_slo: float = 0.0
+    ended: ByLength = NONE
+    ended_tokens: ByLength = NONE
+    generated: ByLength = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +100,30 @@ def router_reading(series: Mapping[str, list[Series]]) -> RouterReading:
         raise ValueError("a metric of the router is no finite number")
 
     # A histogram without an observation may not be there yet.
-    counts = Counts(*(total(series, name) or 0.0 for name in _COUNTERS.values()))
+    sums: dict[str, Any] = {ours: total(series, name) or 0.0 for ours, name in _COUNTERS.items()}
+    ended, ended_tokens, generated = _answers(series)
     return RouterReading(
-        counts,
+        Counts(**sums, ended=ended, ended_tokens=ended_tokens, generated=generated),
         _outstanding(series.get(_OUTSTANDING, [])),
         {sample.labels.get("engine", ""): int(sample.value) for sample in series.get(_EXPORTS, [])},
         _roles(series.get(_ENGINE_INFO, [])),
     )
+
+
+def _answers(series: Mapping[str, list[Series]]) -> tuple[ByLength, ByLength, ByLength]:
+    """Ended answers, their tokens, generated tokens. A router of another version has none of them, or other classes."""
+    up_to = _by_class(series.get(_ENDED, []), "le")
+    tokens, generated = (_by_class(series.get(name, []), "up_to") for name in (_ENDED_TOKENS, _GENERATED))
+    if not (up_to and tokens and generated):
+        return NONE, NONE, NONE
+    ended = tuple(above - below for above, below in zip(up_to, (0.0, *up_to), strict=False))
+    return ByLength(ended), ByLength(tokens), ByLength(generated)
+
+
+def _by_class(samples: list[Series], bound: str) -> tuple[float, ...]:
+    """Values in the order of LENGTH_BOUNDS_TOKENS; () unless all of these classes are there and no other."""
+    values = {float(sample.labels.get(bound, "nan")): sample.value for sample in samples}
+    return tuple(values[each] for each in _CLASSES) if values.keys() == set(_CLASSES) else ()
 
 
 def _outstanding(samples: list[Series]) -> dict[str, PerRole[int]]:

@@ -187,7 +187,7 @@ class _Replay:
         admitted = float(self._state.counts[k.ADMITTED])
         if admitted > self._admitted:
             self._admitted, self._last_arrival_s = admitted, now_s
-        came = self._counted.interval(self._state.counts, now_s)
+        came = self._counted.interval(self._state, self._params, now_s)
         startup_s = self._fleet.startup_p90_s()
         return Observation(
             at_s=now_s,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 
 from pdoperator.api import defaults
 from pdoperator.api.values import PerRole
@@ -27,16 +27,17 @@ class AdaptiveState:
         return cls(LoadForecast.empty(interval_s), PerRole.of(lambda _: LoadForecast.empty(interval_s)))
 
     def with_shape(self, demand: Demand, interval_s: float) -> AdaptiveState:
-        """With the lengths of the newest interval, smoothed: few requests end in one interval."""
+        """With the shape of the newest interval: few requests come in one, so what it does not average is smoothed."""
         old = self.shape
         if old is None:
             return replace(self, shape=demand)
         new = 1 - math.exp(-interval_s / defaults.SHAPE_S)
-        smooth = {
-            f.name: getattr(old, f.name) + new * (getattr(demand, f.name) - getattr(old, f.name))
-            for f in fields(Demand)
-        }
-        return replace(self, shape=Demand(**smooth))
+        shape = replace(
+            demand,
+            isl_tokens=old.isl_tokens + new * (demand.isl_tokens - old.isl_tokens),
+            prefix_hit=old.prefix_hit + new * (demand.prefix_hit - old.prefix_hit),
+        )
+        return replace(self, shape=shape)
 
     def with_load(self, at_s: float, busy: PerRole[float] | None) -> AdaptiveState:
         """With the engines that the newest interval kept busy; None: that is not known."""

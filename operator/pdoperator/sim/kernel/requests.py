@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pdoperator.sim.kernel.answers import count_answer
 from pdoperator.sim.kernel.costs import prefill_s
 from pdoperator.sim.kernel.jit import jit
 from pdoperator.sim.kernel.queues import append
@@ -90,6 +91,7 @@ def finish(state: State, params: Params, r: int, now_s: float) -> None:
     counts[SERVED] += 1
     if ttft_s > params.ttft_s or tpot_s > params.tpot_s:
         counts[MISSED] += 1
+    count_answer(state, osl)
     counts[OSL_SUM] += osl
     counts[OSL_SQUARES] += float(osl) ** 2
     counts[ENDED_ISL_SUM] += requests[r].isl

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pdoperator.api import defaults
+
 NONE = -1
 
 # Where a request is.
@@ -39,6 +41,10 @@ LOCAL_NEVER, LOCAL_LAZY, LOCAL_EAGER = range(3)
     LOCAL_PREFILLS,
     COUNTERS,
 ) = range(17)
+
+# Answers by class of length, those of LENGTH_BOUNDS_TOKENS: how many ended, their tokens, and these by position.
+ENDED_COUNT, ENDED_TOKENS, ENDED_POSITIONS, BY_LENGTH = range(4)
+CLASSES = len(defaults.LENGTH_BOUNDS_TOKENS) + 1
 
 # The queues of an engine: prompts to prefill, requests whose KV is to be fetched, KV on its way here, requests that
 # join the batch at the next step.
@@ -139,6 +145,7 @@ class State(NamedTuple):
     members: Records
     events: Records
     counts: NDArray[np.float64]
+    lengths: NDArray[np.float64]  # [BY_LENGTH, CLASSES]
     cursors: NDArray[np.int64]
     joined: NDArray[np.int32]  # scratch: who has just joined a batch
 
@@ -169,6 +176,7 @@ def new_state(
         members=np.zeros((slots, max_batch), MEMBER),
         events=events,
         counts=np.zeros(COUNTERS),
+        lengths=np.zeros((BY_LENGTH, CLASSES)),
         cursors=np.zeros(CURSORS, np.int64),
         joined=np.zeros(max_batch, np.int32),
     )
