@@ -34,7 +34,7 @@ PUBLISHED = (
     "hpa", "keda-queue", "dyn-load", "dyn-sla", "dynamo", "heteroscale", "tokenscale", "wva-v2", "dopd-release",
     "aggregated-hpa",
 )  # fmt: skip
-OURS = ("reactive", "mm1:interval=180", "dopd:interval=180", "adaptive")
+OURS = ("reactive", "mm1:interval=180", "dopd:interval=180", "adaptive", "auto", "auto:aggregated")
 POLICIES = (*BOUNDS, *SPLITS, *PUBLISHED, *(f"{name}-best" for name in PUBLISHED), *OURS)
 STARTUPS_S = (30.0, 60.0, 300.0)  # swept beside STARTUP_S
 SPREADS_S = (60.0, 10.0, 1.0)  # burstiness, swept beside the workload's own

@@ -25,6 +25,7 @@ from pdoperator.controller.remembered import (
 from pdoperator.forecast.demand import Demand, DemandHistory, Sample
 from pdoperator.forecast.load_forecast import LoadForecast
 from pdoperator.planning.decision import History
+from pdoperator.planning.error_budget import ErrorBudget
 from pdoperator.planning.modes.memory import ModeMemory, Needs
 from pdoperator.planning.settings import PlanSettings, plan_settings
 from pdoperator.workload.render import Owner
@@ -93,9 +94,16 @@ def test_the_history_of_decisions_is_the_same_after_a_restart() -> None:
     for sample in demands(40, SETTINGS.interval_s):
         rate = rate.observe(sample.at_s, sample.demand.rate_rps)
     mode = ModeMemory(Needs(3.0, PerRole(2.0, 1.5)), leaning_s=1e9)
-    before = History(DemandHistory(50, tuple(demands(10, 15.0))), TARGET, rate=rate, mode=mode)
+    before = History(
+        DemandHistory(50, tuple(demands(10, 15.0))),
+        TARGET,
+        rate=rate,
+        mode=mode,
+        budget=ErrorBudget(90.0, 4.0),
+    )
     after = history_from_texts(history_to_texts(before), Past(), SETTINGS, TARGET)
-    assert (after.demand, after.target, after.mode) == (before.demand, TARGET, mode)
+    assert (after.demand, after.target) == (before.demand, TARGET)
+    assert (after.mode, after.budget) == (mode, before.budget)
     assert after.rate is not None
     assert after.rate.fine.values() == pytest.approx(rate.fine.values(), rel=1e-3)
 

@@ -117,6 +117,12 @@ MAX_BODY_BYTES = 64 << 20  # long prompts as token ids, or images
 ROUTER_LINGER_S = 3.0
 ROUTER_DRAIN_S = 60.0  # and those in flight get this long to finish
 
+# --- error budget ----------------------------------------------------------------------------------------
+BURN_WINDOW_S = 1800.0  # longer than a start-up and its effect, shorter than the load's day
+BURN_MIN_REQUESTS = 50.0  # one miss of fewer would already be a fifth of the budget at the 90th percentile
+BURN_CALM = 0.5  # of the budget: half of it is for chance, the other half is left to act in
+QUANTILE_MAX = 0.98  # a forecast's quantiles beyond it rest on too few of its errors
+
 # --- mode Auto ---------------------------------------------------------------------------------------------
 MODE_GAIN = 0.1  # of the engines; the capacities that are compared are no better than that
 MODE_HOLD_S = (

@@ -14,6 +14,7 @@ from pdoperator.forecast.demand import Demand, DemandHistory, Sample
 from pdoperator.forecast.load_forecast import LoadForecast
 from pdoperator.forecast.load_text import UnreadableHistoryError
 from pdoperator.planning.decision import History
+from pdoperator.planning.error_budget import ErrorBudget
 from pdoperator.planning.modes.memory import ModeMemory
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.registry import RESTORES
@@ -32,7 +33,11 @@ class Past:
 
 def history_to_texts(history: History) -> dict[str, str]:
     """All that shall survive, by name."""
-    texts = {"demand": demand_to_text(history.demand), "mode": history.mode.to_text()}
+    texts = {
+        "demand": demand_to_text(history.demand),
+        "mode": history.mode.to_text(),
+        "budget": history.budget.to_text(),
+    }
     if history.rate is not None:
         texts["rate"] = history.rate.to_text()
     if isinstance(history.state, Lasting) and history.strategy is not None:
@@ -52,6 +57,7 @@ def history_from_texts(
         demand,
         target=target,
         rate=_rate(texts.get("rate", ""), past, settings),
+        budget=ErrorBudget.from_text(texts.get("budget", "")),
         mode=ModeMemory.from_text(texts.get("mode", "")),
         strategy=settings.strategy,
         state=_state(texts, past, settings),

@@ -88,6 +88,7 @@ def _brought_up_to_now(history: History, settings: PlanSettings, observation: Ob
         history,
         demand=with_demand(samples, observation),
         rate=with_rate(history.rate, observation, settings.interval_s) if auto else None,
+        budget=history.budget.after(observation.slo, settings.interval_s),
         strategy=settings.strategy,
         state=history.state if same else None,
     )

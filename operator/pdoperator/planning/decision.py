@@ -11,6 +11,7 @@ from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import DemandHistory
 from pdoperator.forecast.forecasted import Forecasted
 from pdoperator.forecast.load_forecast import LoadForecast
+from pdoperator.planning.error_budget import NOTHING_BURNT, ErrorBudget
 from pdoperator.planning.modes.memory import NO_MEMORY, ModeMemory
 
 
@@ -109,6 +110,7 @@ class History:
     rate: LoadForecast | None = None  # of requests per second; kept for forecast model Auto only
     dry_run: DryRun | None = None
     mode: ModeMemory = NO_MEMORY
+    budget: ErrorBudget = NOTHING_BURNT
     strategy: Strategy | None = None
     state: object = None
 

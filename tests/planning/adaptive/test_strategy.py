@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pdoperator.api import defaults
 from pdoperator.api.reasons import Reason
-from pdoperator.api.values import Missing, PerRole
+from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.capacity.builtin import BUILTIN
 from pdoperator.forecast.demand import Demand, Sample
 from pdoperator.planning.adaptive.remembered import restore
@@ -17,7 +17,7 @@ from pdoperator.planning.adaptive.strategy import adaptive
 from pdoperator.planning.adaptive.tuning import Tuning
 from pdoperator.planning.decide import decide
 from pdoperator.planning.decision import History
-from pdoperator.planning.observation import EngineView
+from pdoperator.planning.observation import EngineView, SloCounts
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.strategy import Context, Proposal
 from planning import fleet
@@ -186,3 +186,26 @@ def test_a_shape_of_an_older_version_is_read_with_lengths_that_are_independent()
 
 def test_texts_that_cannot_be_read_count_as_none() -> None:
     assert restore(service(), {"shape": "{", "total": "x"}, ()).shape is None
+
+
+def test_misses_that_use_up_the_error_budget_make_the_fleet_larger_and_are_told() -> None:
+    """The load steps up and down every minute, so that quantiles of its peak lie apart; the same history both times."""
+    settings = replace(service(), ttft_percentile=90, tpot_percentile=90)
+    history = replace(fleet.no_history(), target=PerRole(8, 8))
+    for tick in range(1, 400):
+        rate = 60.0 + 50.0 * ((tick // 12 * 7919) % 31 / 30) ** 3
+        seen = fleet.observation(replace(CHAT, rate_rps=rate), tick * INTERVAL_S, fleet.fleet(8, 8))
+        _, history = decide(settings, seen, replace(history, target=PerRole(8, 8)))
+
+    def decided(missed: int) -> tuple[int, str]:
+        seen = fleet.observation(
+            CHAT, 400 * INTERVAL_S, fleet.fleet(8, 8), slo=Value(SloCounts(1000, missed))
+        )
+        decision, _ = decide(settings, seen, history)
+        return decision.wanted.prefill + decision.wanted.decode, decision.evidence[3]
+
+    calm, told = decided(10)
+    spent, why = decided(100)
+    assert spent > calm
+    assert told == "misses of late are 10% of what targets allow: planned for quantile 0.80"
+    assert why == "misses of late are 100% of what targets allow: planned for quantile 0.98"

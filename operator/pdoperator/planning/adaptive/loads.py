@@ -149,6 +149,11 @@ def slacks_s(demand: Demand, profile: Profile, ttft_s: float) -> NDArray[np.floa
     return attainable
 
 
+def hopeless_share(demand: Demand, profile: Profile, ttft_s: float) -> float:
+    """The share of prompts that miss the TTFT target even alone on an engine."""
+    return 1 - len(slacks_s(demand, profile, ttft_s)) / len(_NORMAL)
+
+
 def lognormal(mean: float, cv: float) -> NDArray[np.float64]:
     """Middles of 20 equal parts of a lognormal distribution."""
     sigma = math.sqrt(math.log1p(cv**2))

@@ -16,13 +16,14 @@ from pdoperator.api.values import Missing, PerRole
 from pdoperator.forecast.demand import Demand
 from pdoperator.forecast.forecasted import Forecasted
 from pdoperator.forecast.load_forecast import LoadForecast, Peak
-from pdoperator.planning.adaptive.loads import prefill_busy, work_of
+from pdoperator.planning.adaptive.loads import hopeless_share, prefill_busy, work_of
 from pdoperator.planning.adaptive.needs import Sizer
 from pdoperator.planning.adaptive.pressure import Pressure, pressure
 from pdoperator.planning.adaptive.split import split
 from pdoperator.planning.adaptive.state import AdaptiveState
 from pdoperator.planning.adaptive.tuning import Tuning
 from pdoperator.planning.demand import fresh_demand
+from pdoperator.planning.error_budget import quantile
 from pdoperator.planning.horizon import lead_time_s
 from pdoperator.planning.strategies.known_demand import held
 from pdoperator.planning.strategies.strategy import Context, Proposal, Strategy
@@ -115,7 +116,18 @@ class _Plan:
         if not self.tuning.forecast:
             now = self._now(self.state.total)
             return Peak(now, now, "LastValue", 0.0, trusted=True)
-        return self.state.total.peak(self._horizon_s(), self.tuning.quantile, defaults.FLEET_WINDOW_S)
+        return self.state.total.peak(self._horizon_s(), self._quantile(), defaults.FLEET_WINDOW_S)
+
+    def _burn(self) -> float:
+        """The burn rate of the error budget; prompts that no engine is fast enough for count on nobody's account."""
+        sizer = self.sizer
+        hopeless = hopeless_share(sizer.shape, sizer.profile, sizer.targets.ttft_s)
+        return self.context.history.budget.burn(sizer.targets.misses, hopeless)
+
+    def _quantile(self) -> float:
+        """Of the peak that the fleet is sized for: higher while misses use up the error budget."""
+        least = self.tuning.quantile
+        return quantile(least, self._burn()) if self.tuning.error_budget else least
 
     def _soon(self, load: LoadForecast) -> float:
         """The load over the next seconds, which flips can still follow."""
@@ -181,4 +193,5 @@ class _Plan:
             f"{for_soon.prefill:.1f}, decode {soon.decode:.1f} and {for_soon.decode:.1f}",
             f"prompts that wait are {pressed.waiting_s:.1f} engine-seconds",
             f"what decodes fills {pressed.decoding:.1f} engines",
+            f"misses of late are {self._burn():.0%} of what targets allow: planned for quantile {self._quantile():.2f}",
         )

@@ -13,6 +13,7 @@ class Tuning:
 
     quantile: float = defaults.FLEET_QUANTILE
     forecast: bool = True  # else the load of the last minute stands for all that comes
+    error_budget: bool = True  # else the quantile stays, whatever misses
     lead_time: bool = True  # else the fleet looks one interval ahead
     flips: bool = True  # else the split stays as the fleet's first one
     emergency: bool = True  # else what has piled up is not looked at

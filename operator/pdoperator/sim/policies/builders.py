@@ -287,6 +287,7 @@ def adaptive(
     """The cluster's strategy Adaptive. `down`: the scale-down window; `point` sizes for the median; the rest ablate."""
     tuning = Tuning(
         quantile=0.5 if point else quantile,
+        error_budget=not point,
         forecast=not no_forecast,
         lead_time=not one_tick,
         flips=not no_flips,
