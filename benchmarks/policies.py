@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 from matrix.policies_page import write_page
-from matrix.rows import Answer, Bench, Cell
+from matrix.rows import Answer, Bench, Cell, NotKeptError
 from matrix.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,6 +93,7 @@ def _part_s(trace: str, busiest_s: float) -> float:
     help="Only rows that match: TRACE/PROFILE/TARGETS/START/POLICY with *; may be given several times.",
 )
 @click.option("--again", is_flag=True, help="Replay also what build/policies holds.")
+@click.option("--kept", is_flag=True, help="Only rows of which build/policies holds every replay.")
 @click.option(
     "--busiest-h",
     type=float,
@@ -114,6 +115,7 @@ def main(
     as_json: bool,
     wanted: Sequence[str],
     again: bool,
+    kept: bool,
     busiest_h: float,
     listing: bool,
     traces: Path,
@@ -134,12 +136,15 @@ def main(
         return
     if not traces.is_dir():
         raise click.UsageError(f"there are no traces in {traces}; give their folder with --traces")
-    bench = Bench(traces, ROOT / "build" / "policies", tuple(range(seeds)), again)
+    bench = Bench(traces, ROOT / "build" / "policies", tuple(range(seeds)), again, kept)
     answers: list[Answer] = []
     with ProcessPoolExecutor(processes) as pool:
         futures = [pool.submit(bench.answer, cell, policy) for cell, policy in rows]
         for done, future in enumerate(futures, start=1):
-            answers.append(future.result())
+            try:
+                answers.append(future.result())
+            except NotKeptError:
+                continue
             print(f"{done}/{len(rows)} {_line(answers[-1])}", file=sys.stderr)
     if write:
         write_page(ROOT / "docs", answers, seeds)

@@ -13,7 +13,7 @@ from typing import Any
 from matrix.workloads import WORKLOADS, at_scale
 from pdoperator.capacity.builtin import BUILTIN
 from pdoperator.sim.first_fleet import mm1_fleet
-from pdoperator.sim.metrics import Summary, summary
+from pdoperator.sim.metrics import ATTAINS_SHARE, Summary, summary
 from pdoperator.sim.policies.catalogue import prepare
 from pdoperator.sim.replay import replay
 from pdoperator.sim.scenario import Scenario
@@ -21,6 +21,7 @@ from pdoperator.sim.search import Tried, resolve
 from pdoperator.sim.traffic.trace import Trace
 
 STARVED = 10.0
+NOT_QUITE = ATTAINS_SHARE - 0.001
 ROOM = 6  # engines at most, as a multiple of the first fleet
 
 
@@ -64,19 +65,25 @@ class Answer:
     summaries: tuple[Summary, ...]
 
 
+class NotKeptError(Exception):
+    """A replay that was to be on disk is not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """Where traces and results lie, and how rows are run.
 
-    `again`: even if they are there. In searches a setting does not attain under which a request fails or one of a
-    hundred waits for its first token more than STARVED times the target: a fleet could else attain by letting those
-    starve that miss anyway.
+    `again`: even if they are there; `kept`: only if they are there, else NotKeptError is raised.
+
+    In searches a setting does not attain under which a request fails or one of a hundred waits for its first token more
+    than STARVED times the target: a fleet could else attain by letting those starve that miss anyway.
     """
 
     traces: Path
     results: Path
     seeds: tuple[int, ...]
     again: bool = False
+    kept: bool = False
 
     def answer(self, cell: Cell, policy: str) -> Answer:
         """Run what is not there yet."""
@@ -91,6 +98,8 @@ class Bench:
         path = self.results / cell.name / f"{setting.replace(':', '_')}@{seed}.json"
         if path.is_file() and not self.again:
             return Summary(**json.loads(path.read_text()))
+        if self.kept:
+            raise NotKeptError(path)
         trace, scenario, before = self.stage(cell, seed)
         policy, scenario = prepare(setting, trace, scenario, before=before)
         found = summary(replay(trace, scenario, policy))
@@ -113,10 +122,10 @@ class Bench:
         return Tried(min(shares), sum(hours) / len(hours))
 
     def share(self, cell: Cell, one: Summary) -> float:
-        """What is attained of what is attainable; nothing where requests starve."""
-        if one.failed or one.ttft_p99_s > STARVED * cell.ttft_s:
-            return 0.0
-        return one.attainment / one.attainable if one.attainable else 1.0
+        """What is attained of what is attainable; not quite enough where requests starve."""
+        share = one.attainment / one.attainable if one.attainable else 1.0
+        starved = one.failed or one.ttft_p99_s > STARVED * cell.ttft_s
+        return min(share, NOT_QUITE) if starved else share
 
 
 @lru_cache(maxsize=4)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pdoperator.api import defaults
 from pdoperator.api.autoscaling import Strategy
 from pdoperator.api.spec import Mode
 from pdoperator.api.values import PerRole
-from pdoperator.forecast.demand import Demand
 from pdoperator.planning.adaptive import strategy as strategies
 from pdoperator.planning.adaptive.tuning import Tuning
 from pdoperator.sim.policies.arrow import Arrow
@@ -23,12 +22,12 @@ from pdoperator.sim.policies.hpa import Hpa, Keda
 from pdoperator.sim.policies.oracle import Oracle
 from pdoperator.sim.policies.planned import Planned, no_history, remembered, settings_of
 from pdoperator.sim.policies.policy import PolicyBase
+from pdoperator.sim.policies.setting import Setting
 from pdoperator.sim.policies.static import Static
 from pdoperator.sim.policies.tokenscale import TokenScale
 from pdoperator.sim.policies.work import request_work, work_of
 from pdoperator.sim.policies.wva import Wva
-from pdoperator.sim.scenario import LocalPrefill, RouterOptions, Scenario
-from pdoperator.sim.traffic.trace import Trace
+from pdoperator.sim.scenario import LocalPrefill, RouterOptions
 
 STATIC_S = 60.0  # how often a fleet that never changes is looked at, for the report
 MONITOR_S = 10.0  # how often the planners of DOPD's release read metrics
@@ -42,48 +41,6 @@ SPLIT_S = 5.0  # the split clock of Adaptive
 ADAPTIVE_DOWN_S = 120.0  # what takes a start-up to get back is not given away sooner
 WVA_S = 15.0  # GLOBAL_OPT_INTERVAL
 LAZY = RouterOptions(local_prefill=LocalPrefill.LAZY)
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a policy is made for. Only bounds read the trace's future; others know its means, as `first` does."""
-
-    name: str
-    trace: Trace
-    scenario: Scenario
-    percentile: int
-    before: Trace | None = None  # earlier days of the same traffic
-
-    @property
-    def first(self) -> PerRole[int]:
-        """The fleet that policies start from."""
-        return self.scenario.first
-
-    @property
-    def engines(self) -> int:
-        """The same in all."""
-        return self.first.prefill + self.first.decode
-
-    @property
-    def usual(self) -> Demand:
-        """The trace's mean demand, which `first` is made for."""
-        trace = self.trace
-        return Demand(
-            len(trace) / trace.span_s,
-            float(trace.input_tokens.mean()),
-            float(trace.output_tokens.mean()),
-            prefix_hit=float(trace.cached_tokens.sum() / trace.input_tokens.sum()),
-        )
-
-    @property
-    def budget(self) -> int | None:
-        """The GPU budget in engines."""
-        gpus = self.scenario.gpu_budget
-        return None if gpus is None else gpus // self.scenario.profile.gpus_per_replica
-
-    def least(self, share: float) -> int:
-        """A minimum for policies that shrink when signals are quiet: a share of the smaller of the first pools."""
-        return max(1, math.ceil(share * min(self.first.prefill, self.first.decode)))
 
 
 def static(at: Setting, fleet: PerRole[int]) -> PolicyBase:

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from pdoperator.api import defaults
 from pdoperator.api.values import PerRole
-from pdoperator.sim.policies.builders import BOUNDS, BUILDERS, BY_FLEET, Setting
+from pdoperator.sim.policies.builders import BOUNDS, BUILDERS, BY_FLEET
 from pdoperator.sim.policies.grids import GRIDS
 from pdoperator.sim.policies.policy import PolicyBase
+from pdoperator.sim.policies.setting import Setting
 from pdoperator.sim.scenario import Scenario
 from pdoperator.sim.traffic.trace import Trace
 
