@@ -93,7 +93,7 @@ def startup_cliff() -> list[dict[str, Any]]:
     return [
         {"policy": policy, "startup_s": startup_s}
         | _figures(policy, trace, replace(scenario, startup_s=startup_s))
-        for policy in ("dyn-sla", "dynamo", "dynamo:adjust=60:target=0.5", "foresight")
+        for policy in ("dyn-sla", "dynamo", "foresight")
         for startup_s in (0.0, 60.0, 90.0, 120.0, 180.0, 300.0)
     ]
 
