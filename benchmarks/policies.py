@@ -52,7 +52,7 @@ SWEPT_POLICIES = (
 )
 ABLATED = tuple(
     f"adaptive:{part}"
-    for part in ("no-forecast", "point", "one-tick", "no-flips", "no-overflow", "no-emergency")
+    for part in ("no-forecast", "point", "one-tick", "no-flips", "no-overflow", "no-emergency", "deferral=0")
 )
 
 

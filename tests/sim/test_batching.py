@@ -137,3 +137,53 @@ def test_a_profile_that_is_none_says_what_would_be_one(text: str) -> None:
 def test_a_profile_takes_lists_and_named_coefficients() -> None:
     profile = load_profile('{"ttft_s": {"a": 1, "c": 3}, "itl_s": [0.5], "kv_tokens": 10}')
     assert (profile.ttft_s, profile.itl_s) == ((1, 0, 3), (0.5, 0, 0))
+
+
+@pytest.mark.parametrize(("policy", "order"), [("priority", [3, 2, 1]), ("fcfs", [1, 2, 3])])
+async def test_who_waits_is_let_in_by_priority_and_only_where_the_engine_goes_by_it(
+    start_engine: StartEngine, policy: str, order: list[int]
+) -> None:
+    """One seat, which somebody has; those who come are each more urgent than the one before."""
+    profile = {"ttft_s": [0], "itl_s": [0.01], "kv_tokens": 8192}
+    engine = await start_engine(profile=profile, flags=("--max-num-seqs", "1", "--scheduling-policy", policy))
+    seated = asyncio.create_task(engine.generate([5], 4000))
+    ended: list[int] = []
+
+    async def one(number: int) -> None:
+        await engine.generate(prompt_of(100, number), 10, priority=-number)
+        ended.append(number)
+
+    tasks = []
+    async with asyncio.timeout(20):
+        while not await engine.metric("num_requests_running"):  # noqa: ASYNC110 (only the metric tells)
+            await asyncio.sleep(0.01)
+        for number in (1, 2, 3):
+            tasks.append(asyncio.create_task(one(number)))
+            while await engine.metric("num_requests_waiting") < number:  # noqa: ASYNC110 (only the metric tells)
+                await asyncio.sleep(0.01)
+        seated.cancel()
+        await asyncio.gather(*tasks)
+    assert ended == order
+
+
+async def test_who_waits_for_tokens_of_a_step_can_still_be_overtaken(start_engine: StartEngine) -> None:
+    """As in vLLM a prompt is let in when a step has tokens for it, not as soon as its KV has room."""
+    slow = {"ttft_s": [0, 1.0], "itl_s": [0], "kv_tokens": 8192}
+    engine = await start_engine(profile=slow, flags=("--max-num-batched-tokens", "100"))
+    tasks = [asyncio.create_task(engine.generate(prompt_of(200, seed), 1)) for seed in range(3)]
+    async with asyncio.timeout(20):
+        while await engine.metric("num_requests_waiting") < 2:  # noqa: ASYNC110 (only the metric tells)
+            await asyncio.sleep(0.01)
+    assert await engine.metric("num_requests_running") == 1
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_full_cache_costs_the_least_urgent_its_place(start_engine: StartEngine) -> None:
+    tight = {"ttft_s": [0], "itl_s": [0.001], "kv_tokens": 512}
+    engine = await start_engine(profile=tight, flags=("--scheduling-policy", "priority"))
+    urgent, patient = await asyncio.gather(
+        engine.generate(prompt_of(200, 1), 150, priority=1),
+        engine.generate(prompt_of(200, 2), 150, priority=2),
+    )
+    assert len(urgent) == len(patient) == 150

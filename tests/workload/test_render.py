@@ -11,6 +11,7 @@ from pdoperator.api import names
 from pdoperator.api.names import Pool
 from pdoperator.api.spec import Spec
 from pdoperator.capacity.builtin import BUILTIN
+from pdoperator.workload.engine import engine_args
 from pdoperator.workload.pairing import pairing_problem, pools
 from pdoperator.workload.render import Owner, engine_deployments, render
 from pdoperator.workload.router import router_config
@@ -228,6 +229,23 @@ def test_the_router_predicts_by_the_profile_that_sizes_are_planned_with() -> Non
 
 def test_with_a_profile_that_there_is_none_of_the_router_predicts_nothing() -> None:
     assert router_config(spec(hardware={"profile": "a-dream"}), "tiny").costs is None
+
+
+@pytest.mark.parametrize(
+    ("router", "deferral_s"),
+    [
+        pytest.param({}, 60.0, id="by default"),
+        pytest.param({"scheduling": {"order": "FCFS"}}, 0.0, id="first come, first served"),
+        pytest.param({"prefillTimeout": "40s"}, 20.0, id="its turn comes before prefill is given up"),
+    ],
+)
+def test_how_long_late_prompts_let_others_go_first(router: dict[str, Any], deferral_s: float) -> None:
+    assert router_config(spec(router=router), "tiny").deferral_s == deferral_s
+
+
+def test_engines_go_by_priority_unless_the_user_says_otherwise() -> None:
+    args = engine_args(spec(engine={"args": ["--scheduling-policy", "fcfs"]}), spec().prefill)
+    assert args.index("priority") < args.index("fcfs")
 
 
 @pytest.mark.parametrize(("choice", "local"), [({}, True), ({"localPrefill": "Never"}, False)])

@@ -38,6 +38,9 @@ class RouterConfig(BaseModel):
     ttft_target_s: float
     tpot_target_s: float
     local_prefill: bool = False
+    deferral_s: float = (
+        0.0  # how long a prompt that will miss the TTFT target lets others go first; 0: no order is set
+    )
     costs: EngineCosts | None = (
         None  # None: not known; then work is compared in tokens and nothing is predicted
     )

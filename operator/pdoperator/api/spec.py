@@ -265,13 +265,24 @@ class LocalPrefill(StrEnum):
     NEVER = "Never"
 
 
+class Order(StrEnum):
+    """In which order prompts are served when there are more than can be served in time."""
+
+    DEFER_LATE = "DeferLate"
+    FCFS = "FCFS"
+
+
 class Scheduling(ApiModel):
-    """How the router picks engines."""
+    """How the router picks engines, and in which order they take prompts."""
 
     local_prefill: Annotated[
         LocalPrefill,
         Field(description="Whether a decode engine prefills what prefill engines would be late with."),
     ] = LocalPrefill.LAZY
+    order: Annotated[
+        Order,
+        Field(description="Whether prompts that will miss the TTFT target let others go first for a while."),
+    ] = Order.DEFER_LATE
 
 
 class Router(ApiModel):

@@ -147,7 +147,8 @@ class Router:
         headers["Content-Type"] = "application/json"
         request_id = request.headers.get(REQUEST_ID, "")[:REQUEST_ID_MAX] or uuid.uuid4().hex
         known = work_tokens(size, tokens)
-        return Exchange(request, call, config, request_id, headers, arrival_s, size, known)
+        admitted_ms = time.time_ns() // 1_000_000
+        return Exchange(request, call, config, request_id, headers, arrival_s, admitted_ms, size, known)
 
     def _note_admission(self, size: PromptSize, tokens: float | None) -> None:
         """Demand is counted here: what finishes is bounded by what the engines can do."""

@@ -12,6 +12,8 @@ from pdoperator.router.errors import ClientFault
 
 # Only engines send these to each other: from a client they can crash an engine or read another request's KV cache.
 INTERNAL_FIELDS = ("kv_transfer_params", "ec_transfer_params")
+# vLLM's order of requests, lower first. Ours to set: a client would put itself before all others.
+PRIORITY = "priority"
 # vLLM's door to the same parameters.
 EXTRA_ARGS = "vllm_xargs"
 
@@ -62,22 +64,22 @@ class Call:
             isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list) and len(prompt) > 1
         )
 
-    def prefill_body(self) -> bytes:
+    def prefill_body(self, priority: int | None = None) -> bytes:
         """The first step: one token, which is thrown away, and the KV kept for a pull."""
-        body = {**self.body, "max_tokens": 1, "min_tokens": 1, "n": 1, "stream": False}
+        body = {**self.body, "max_tokens": 1, "min_tokens": 1, "n": 1, "stream": False, **_order(priority)}
         if self.chat:
             body["max_completion_tokens"] = 1
         body.pop("stream_options", None)
         body["kv_transfer_params"] = REMOTE_DECODE
         return orjson.dumps(body)
 
-    def decode_body(self, kv_transfer_params: dict[str, Any] | None) -> bytes:
+    def decode_body(self, kv_transfer_params: dict[str, Any] | None, priority: int | None = None) -> bytes:
         """The second step, or the only one without parameters: the client's body, usage always asked for."""
-        body = self.body
+        body = {**self.body, **_order(priority)}
         if self.stream:
-            body = {**body, "stream_options": self._options()}
+            body["stream_options"] = self._options()
         if kv_transfer_params is not None:
-            body = {**body, "kv_transfer_params": kv_transfer_params}
+            body["kv_transfer_params"] = kv_transfer_params
         return orjson.dumps(body)
 
     def _options(self) -> Any:
@@ -103,7 +105,13 @@ def parse_call(path: str, chat: bool, raw: bytes, served_name: str) -> Call:
     model = body.get("model")
     if model is not None and model != served_name:
         raise ClientFault(HTTPStatus.NOT_FOUND, f"The model `{model}` does not exist.", "model")
-    return Call(path, body, chat, bool(body.get("stream")), stripped=_strip(body))
+    stripped = _strip(body)
+    body.pop(PRIORITY, None)
+    return Call(path, body, chat, bool(body.get("stream")), stripped)
+
+
+def _order(priority: int | None) -> dict[str, Any]:
+    return {} if priority is None else {PRIORITY: priority}
 
 
 def strip_internal(body: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from pdoperator.api.router_config import RouterConfig
 from pdoperator.router.call import Call
 from pdoperator.router.metrics import Metrics, Outcome, Path
 from pdoperator.router.prompt import PromptSize
+from pdoperator.scheduling.load import NEVER
 
 REQUEST_ID = "X-Request-Id"
 STREAM_HEADERS = {
@@ -34,8 +35,11 @@ class Exchange:
     request_id: str
     headers: dict[str, str]  # for the engines
     arrival_s: float
+    admitted_ms: int  # of the Unix epoch: the one clock that routers share
     prompt: PromptSize
     prompt_tokens: int  # as far as it can be told before an engine has seen it; see input_tokens
+    placed: bool = False  # with an engine, at least once
+    deferred: bool = False  # its prompt lets others go first
     exporter: str | None = None  # the engine that keeps finished KV for it
     path: Path = Path.NONE
     outcome: Outcome = Outcome.OK
@@ -88,6 +92,20 @@ class Exchange:
     def tokens(self) -> int:
         """Tokens of its prompt: an engine's own count once there is one."""
         return self.prompt_tokens if self.input_tokens is None else self.input_tokens
+
+    @property
+    def yields_until_s(self) -> float:
+        """Until when its prompt lets others go first."""
+        return self.arrival_s + self.config.deferral_s if self.deferred else NEVER
+
+    def priority(self, prompt: bool) -> int | None:
+        """Its place in the order of vLLM's priority scheduling, lower first; None where no order is set.
+
+        By arrival, a deferred `prompt` later. KV that has been handed over waits for nobody: it takes room elsewhere.
+        """
+        if not self.config.deferral_s:
+            return None
+        return self.admitted_ms + (round(1e3 * self.config.deferral_s) if prompt and self.deferred else 0)
 
     @property
     def tpot_s(self) -> float | None:

@@ -198,6 +198,11 @@ class Metrics:
             "Requests in which the client sent fields that only engines may send",
             registry=registry,
         )
+        self.deferred = Counter(
+            "pdrouter_requests_deferred",
+            "Requests predicted to miss the TTFT target, whose prompts let others go first for a while",
+            registry=registry,
+        )
         retries = Counter(
             "pdrouter_retries", "Steps tried again on another engine", ["step"], registry=registry
         )

@@ -60,7 +60,6 @@ class Steps:
         if not x.call.transferable:
             self._metrics.aggregated[Aggregated.NOT_TRANSFERABLE].inc()
             return None
-        body = b""
         revision: str | None = None
         tried: set[str] = set()
         while len(tried) < PREFILL_ATTEMPTS:
@@ -72,9 +71,11 @@ class Steps:
             elif scheduler.prefills_locally(fleet.table, self._loop.time(), x.config, engine, x.tokens):
                 self._metrics.aggregated[Aggregated.PREFILL_LATE].inc()
                 return None
-            body = body or x.call.prefill_body()
+            if self._defers(x, engine):
+                now_s, revision = self._loop.time(), engine.revision
+                engine = scheduler.prefill(fleet.table, now_s, x.config, revision, tried, True) or engine
             try:
-                return await self._prefill_on(engine, x, body)
+                return await self._prefill_on(engine, x)
             except EngineFailed as error:
                 self._failed(Step.PREFILL, engine, x, error)
                 tried.add(engine.name)
@@ -92,9 +93,7 @@ class Steps:
             engine = self._pair(x, handoff) if handoff else None
             if engine is None:
                 handoff = None
-                engine = self._fleet.scheduler.aggregated(
-                    self._fleet.table, self._loop.time(), x.config, x.tokens, tried, doubted
-                )
+                engine = self._alone(x, tried, doubted)
             if engine is None:
                 break
             if failure:
@@ -120,10 +119,27 @@ class Steps:
             self._fleet.scheduler.load.taken(x.exporter)
             x.exporter = None
 
-    async def _prefill_on(self, engine: Engine, x: Exchange, body: bytes) -> Handoff:
+    def _alone(self, x: Exchange, tried: set[str], doubted: set[str]) -> Engine | None:
+        """An engine for both steps."""
+        scheduler, table, now_s = self._fleet.scheduler, self._fleet.table, self._loop.time()
+        engine = scheduler.aggregated(table, now_s, x.config, x.tokens, tried, doubted)
+        if engine is not None and self._defers(x, engine, aggregated=True):
+            return scheduler.aggregated(table, now_s, x.config, x.tokens, tried, doubted, deferred=True)
+        return engine
+
+    def _defers(self, x: Exchange, engine: Engine, aggregated: bool = False) -> bool:
+        """Decide whether the prompt lets others go first; only when it comes, for who is tried again has waited."""
+        x.deferred = not x.placed and self._fleet.scheduler.defers(x.config, engine, x.tokens, aggregated)
+        x.placed = True
+        if x.deferred:
+            self._metrics.deferred.inc()
+        return x.deferred
+
+    async def _prefill_on(self, engine: Engine, x: Exchange) -> Handoff:
         headers = {**x.headers, REQUEST_ID: f"{x.request_id}-prefill"}
         load = self._fleet.scheduler.load
-        claim = load.acquire(engine.name, Role.PREFILL, x.tokens)
+        body = x.call.prefill_body(x.priority(prompt=True))
+        claim = load.acquire(engine.name, Role.PREFILL, x.tokens, yields_until_s=x.yields_until_s)
         try:
             self._metrics.queue[Role.PREFILL].observe(self._loop.time() - x.arrival_s)
             async with (
@@ -157,9 +173,13 @@ class Steps:
 
     async def _decode_on(self, engine: Engine, x: Exchange, handoff: Handoff | None) -> web.StreamResponse:
         headers = {**x.headers, REQUEST_ID: x.request_id}
-        body = x.call.decode_body(handoff.params if handoff else None)
+        body = x.call.decode_body(handoff.params if handoff else None, x.priority(prompt=handoff is None))
         claim = self._fleet.scheduler.load.acquire(
-            engine.name, Role.DECODE, x.tokens, computed=handoff is not None
+            engine.name,
+            Role.DECODE,
+            x.tokens,
+            computed=handoff is not None,
+            yields_until_s=x.yields_until_s,
         )
         try:
             self._metrics.queue[Role.DECODE].observe(self._loop.time() - x.arrival_s)

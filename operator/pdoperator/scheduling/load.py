@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pdoperator.api.names import Role
+
+NEVER = float("-inf")
 
 
 @dataclass(slots=True)
@@ -17,10 +20,13 @@ class Account:
     prompts: int = 0  # those of them whose prompt is still to be computed there
     prompt_tokens: int = 0
     prompt_squares: int = 0  # attention costs the square of a prompt's tokens
+    deferred_tokens: int = 0  # of those prompts, the ones that let others go first
+    deferred_squares: int = 0
     context_tokens: int = 0  # of the requests that decode, or are about to
     exports: int = 0
     turn: int = 0  # when it was last given a request, counted in requests
-    shunned_until_s: float = float("-inf")
+    shunned_until_s: float = NEVER
+    deferrals: deque[Claim] = field(default_factory=deque, compare=False)  # in the order in which they end
 
     @property
     def requests(self) -> int:
@@ -32,14 +38,22 @@ class Account:
         """Those that decode, or are about to."""
         return self.requests - self.prompts
 
+    def end_deferrals(self, now_s: float) -> None:
+        """Prompts that have yielded long enough go before all that come from now on: none starves."""
+        while self.deferrals and self.deferrals[0].yields_until_s <= now_s:
+            self.deferrals.popleft().yield_no_more()
+
 
 class Claim:
     """One request on an engine, from `Load.acquire` to `release`: first its prompt waits, then its context is read."""
 
-    __slots__ = ("_account", "_role", "_tokens", "_waits")
+    __slots__ = ("_account", "_role", "_tokens", "_waits", "yields_until_s")
 
-    def __init__(self, account: Account, role: Role, tokens: int, waits: bool) -> None:
+    def __init__(
+        self, account: Account, role: Role, tokens: int, waits: bool, yields_until_s: float = NEVER
+    ) -> None:
         self._account, self._role, self._tokens, self._waits = account, role, tokens, waits
+        self.yields_until_s = yields_until_s
         if role is Role.PREFILL:
             account.prefill += 1
         else:
@@ -48,6 +62,10 @@ class Claim:
             account.prompts += 1
             account.prompt_tokens += tokens
             account.prompt_squares += tokens**2
+            if yields_until_s > NEVER:
+                account.deferred_tokens += tokens
+                account.deferred_squares += tokens**2
+                account.deferrals.append(self)
         else:
             account.context_tokens += tokens
 
@@ -67,9 +85,17 @@ class Claim:
         else:
             account.decode -= 1
 
+    def yield_no_more(self) -> None:
+        """Its prompt goes before those that come from now on, if it still waits."""
+        if self.yields_until_s > NEVER:
+            self.yields_until_s = NEVER
+            self._account.deferred_tokens -= self._tokens
+            self._account.deferred_squares -= self._tokens**2
+
     def _computed(self) -> None:
         if self._waits:
             self._waits = False
+            self.yield_no_more()
             account, tokens = self._account, self._tokens
             account.prompts -= 1
             account.prompt_tokens -= tokens
@@ -84,15 +110,18 @@ class Load:
         self._accounts: dict[str, Account] = {}
         self._turns = 0
 
-    def acquire(self, engine: str, role: Role, tokens: int, computed: bool = False) -> Claim:
+    def acquire(
+        self, engine: str, role: Role, tokens: int, computed: bool = False, yields_until_s: float = NEVER
+    ) -> Claim:
         """Count a request handed to `engine`; `role` is what it is used for, prefill or decode. The engine is to
-        compute its prompt of so many tokens, unless it gets their KV `computed`."""
+        compute its prompt of so many tokens, unless it gets their KV `computed`. A deferred prompt lets others go first
+        until then."""
         account = self._accounts.get(engine)
         if account is None:
             account = self._accounts[engine] = Account()
         self._turns += 1
         account.turn = self._turns
-        return Claim(account, role, tokens, waits=not computed)
+        return Claim(account, role, tokens, not computed, yields_until_s)
 
     def account(self, engine: str) -> Account:
         """What `engine` has of us now; to read only."""

@@ -17,6 +17,7 @@ from pdoperator.scheduling.predict import (
     late,
     local_ttft_s,
     next_step_s,
+    others_s,
     prompts_s,
     remote_ttft_s,
 )
@@ -41,10 +42,12 @@ class Scheduler:
         config: RouterConfig,
         revision: str | None = None,
         exclude: Collection[str] = NONE,
+        deferred: bool = False,
     ) -> Engine | None:
         """A prefill engine of a revision that can also decode; of `revision` when given. None: serve aggregated.
 
-        The one with the least work before it. Revisions share the load by their number of engines.
+        The one with the least work before the prompt, for a `deferred` one that of other deferred ones too. Revisions
+        share the load by their number of engines.
         """
         groups = table.complete if revision is None else [g for g in table.complete if g.revision == revision]
         open_groups = {
@@ -60,7 +63,7 @@ class Scheduler:
         else:
             chosen = self._rotation.next({name: group.size for name, (group, _) in open_groups.items()})
         costs = config.costs or TOKENS
-        return self._least(open_groups[chosen][1], lambda account: prompts_s(costs, account))
+        return self._least(open_groups[chosen][1], now_s, lambda account: prompts_s(costs, account, deferred))
 
     def decode(
         self, table: Table, now_s: float, config: RouterConfig, revision: str, exclude: Collection[str]
@@ -72,7 +75,7 @@ class Scheduler:
         group = table.groups.get(revision)
         costs = config.costs or TOKENS
         engines = [] if group is None else self._open(group.decode, now_s, exclude)
-        return self._least(engines, lambda account: next_step_s(costs, account))
+        return self._least(engines, now_s, lambda account: next_step_s(costs, account))
 
     def aggregated(
         self,
@@ -82,6 +85,7 @@ class Scheduler:
         tokens: int,
         exclude: Collection[str] = NONE,
         doubted: Collection[str] = NONE,
+        deferred: bool = False,
     ) -> Engine | None:
         """An engine for both steps: one that decodes, else one without a role, else one that prefills.
 
@@ -91,25 +95,27 @@ class Scheduler:
         costs = config.costs or TOKENS
 
         def work(account: Account) -> float:
-            return local_ttft_s(costs, account, tokens)
+            return local_ttft_s(costs, account, tokens, deferred)
 
         tiers = [[engine for engine in tier if engine.name not in exclude] for tier in table.aggregated]
         for tier in tiers:
             if engines := self._open(tier, now_s, exclude):
-                return self._least([e for e in engines if e.name not in doubted] or engines, work)
-        return next((self._least(tier, work) for tier in tiers if tier), None)
+                return self._least([e for e in engines if e.name not in doubted] or engines, now_s, work)
+        return next((self._least(tier, now_s, work) for tier in tiers if tier), None)
 
     def prefills_locally(
         self, table: Table, now_s: float, config: RouterConfig, prefill: Engine, tokens: int
     ) -> bool:
         """Whether a prompt of `tokens` is better served by the `aggregated` engine alone than by `prefill` first.
 
-        A valve for bursts, not a habit: only when the prefill engine is about to be late and the other one is not.
+        A valve for bursts, not a habit: only when the prefill engine is about to be late and the other one is not, and
+        no prompt is deferred: then it is no burst, and decode engines that prefill all the time miss their own target.
         """
         costs, target_s = config.costs, config.ttft_target_s
-        if costs is None or not config.local_prefill:
+        waiting = self.load.account(prefill.name)
+        if costs is None or not config.local_prefill or waiting.deferred_tokens:
             return False
-        remote_s = remote_ttft_s(costs, self.load.account(prefill.name), tokens)
+        remote_s = remote_ttft_s(costs, waiting, tokens)
         if not late(remote_s, target_s):
             return False
         engine = self.aggregated(table, now_s, config, tokens)
@@ -123,12 +129,25 @@ class Scheduler:
             and has_room(costs, account, tokens, config.tpot_target_s)
         )
 
+    def defers(self, config: RouterConfig, engine: Engine, tokens: int, aggregated: bool) -> bool:
+        """Whether a prompt of `tokens` that has just come lets others go first on `engine`: it is predicted to miss the
+        TTFT target there, and in its place it would make others miss it too."""
+        costs = config.costs
+        if costs is None or not config.deferral_s:
+            return False
+        account = self.load.account(engine.name)
+        if aggregated:
+            return local_ttft_s(costs, account, tokens) > config.ttft_target_s
+        added_s = others_s(costs, account, tokens, config.tpot_target_s)
+        return remote_ttft_s(costs, account, tokens) + added_s > config.ttft_target_s
+
     def _open(self, engines: Iterable[Engine], now_s: float, exclude: Collection[str]) -> list[Engine]:
         return [e for e in engines if e.name not in exclude and not self.load.shunned(e.name, now_s)]
 
-    def _least(self, engines: list[Engine], work: Callable[[Account], float]) -> Engine | None:
+    def _least(self, engines: list[Engine], now_s: float, work: Callable[[Account], float]) -> Engine | None:
         def rank(engine: Engine) -> tuple[float, int, int]:
             account = self.load.account(engine.name)
+            account.end_deferrals(now_s)
             return work(account), account.requests, account.turn
 
         return min(engines, key=rank, default=None)

@@ -19,9 +19,12 @@ TOKENS = EngineCosts(
 )  # fmt: skip
 
 
-def prompts_s(costs: EngineCosts, account: Account) -> float:
-    """To prefill all prompts that wait there."""
-    return _prefill_s(costs, account.prompt_tokens, account.prompt_squares)
+def prompts_s(costs: EngineCosts, account: Account, deferred: bool = False) -> float:
+    """To prefill the prompts that go before a new one there: deferred ones only if it is so too."""
+    tokens, squares = account.prompt_tokens, account.prompt_squares
+    if not deferred:
+        tokens, squares = tokens - account.deferred_tokens, squares - account.deferred_squares
+    return _prefill_s(costs, tokens, squares)
 
 
 def decode_step_s(costs: EngineCosts, requests: int, context_tokens: int) -> float:
@@ -40,17 +43,28 @@ def remote_ttft_s(costs: EngineCosts, account: Account, tokens: int) -> float:
     return waits_s + _prefill_s(costs, tokens, tokens**2) + costs.transfer_s_per_token * tokens
 
 
-def local_ttft_s(costs: EngineCosts, account: Account, tokens: int) -> float:
+def local_ttft_s(costs: EngineCosts, account: Account, tokens: int, deferred: bool = False) -> float:
     """TTFT of a prompt on this engine alone: its chunks share steps with the decodes there."""
     chunk = max(1, costs.batched_tokens - account.batch)
-    steps = math.ceil((account.prompt_tokens + tokens) / chunk)
+    before = account.prompt_tokens - (0 if deferred else account.deferred_tokens)
+    steps = math.ceil((before + tokens) / chunk)
     step_s = decode_step_s(costs, account.batch, account.context_tokens)
-    return steps * step_s + prompts_s(costs, account) + _prefill_s(costs, tokens, tokens**2) + costs.latency_s
+    waits_s = steps * step_s + prompts_s(costs, account, deferred)
+    return waits_s + _prefill_s(costs, tokens, tokens**2) + costs.latency_s
 
 
 def late(remote_s: float, ttft_target_s: float) -> bool:
     """Whether a prefill engine comes so near the target that another way is looked for."""
     return remote_s > defaults.LATE_SHARE * ttft_target_s
+
+
+def others_s(costs: EngineCosts, account: Account, tokens: int, tpot_target_s: float) -> float:
+    """What prompts that come later may add to a TTFT: they fill the step that completes this one, as many as were
+    before it, and a decode step of theirs is awaited."""
+    before = account.prompt_tokens - account.deferred_tokens
+    steps = math.ceil((before + tokens) / costs.batched_tokens)
+    later = min(steps * costs.batched_tokens - before - tokens, before)
+    return (steps - 1) * costs.pass_s + costs.ttft_b * later + tpot_target_s
 
 
 def has_room(costs: EngineCosts, account: Account, tokens: int, tpot_target_s: float) -> bool:

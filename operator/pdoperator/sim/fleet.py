@@ -220,7 +220,7 @@ class Fleet:
 
     def _view(self, pod: Pod, now_s: float) -> EngineView:
         engine = self.state.engines[pod.slot]
-        prompts, rooms, links, joins = (int(n) for n in self.state.queues[pod.slot]["count"])
+        prompts, deferred, rooms, links, joins = (int(n) for n in self.state.queues[pod.slot]["count"])
         batch = int(engine["batch"])
         return EngineView(
             name=pod.name,
@@ -231,13 +231,13 @@ class Fleet:
             deleting=False,
             revision="",
             created_s=pod.created_s,
-            outstanding=Value(PerRole(prompts, batch + joins + links + rooms)),
+            outstanding=Value(PerRole(prompts + deferred, batch + joins + links + rooms)),
             routed_role=pod.role if engine["serving"] else None,
             flip_started_s=pod.flip_started_s,
             drain_started_s=pod.drain_started_s,
             removing=pod.removing,
             running=Value(float(batch)),
-            waiting=Value(float(prompts + rooms)),
+            waiting=Value(float(prompts + deferred + rooms)),
             kv_use=Value(kv_at(self.state, self.params, pod.slot, now_s) / self.params.kv_tokens),
             exporting=Value(int(engine["exports"])),
             ready_s=pod.ready_s,

@@ -19,10 +19,15 @@ class LocalPrefill(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RouterOptions:
-    """`chunk_tokens`: most tokens of one step (max-num-batched-tokens) of all engines; None: the profile's."""
+    """`chunk_tokens`: most tokens of one step (max-num-batched-tokens) of all engines; None: the profile's.
+
+    `deferral_s`: how long a prompt that is predicted to miss the TTFT target yields to others; 0: first come, first
+    served.
+    """
 
     local_prefill: LocalPrefill = LocalPrefill.NEVER
     chunk_tokens: int | None = None
+    deferral_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ def engine_args(spec: Spec, role: RoleSpec) -> list[str]:
         "--port", str(names.ENGINE_PORT),
         *parallel,
         "--kv-transfer-config", json.dumps(kv_transfer_config(spec), separators=(",", ":")),
+        # By the field `priority` of each request, in which routers put the order; equal ones first come, first served.
+        "--scheduling-policy", "priority",
         "--shutdown-timeout", str(defaults.ENGINE_SHUTDOWN_TIMEOUT_S),
         "--disable-access-log-for-endpoints", "/health,/metrics",
         *spec.engine.args,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pdoperator.api import defaults, names
 from pdoperator.api.router_config import EngineCosts, RouterConfig
-from pdoperator.api.spec import LocalPrefill, Spec
+from pdoperator.api.spec import LocalPrefill, Order, Spec
 from pdoperator.api.units import seconds
 from pdoperator.capacity.builtin import profile_of
 from pdoperator.workload.engine import pod_ip_variable
@@ -28,8 +28,16 @@ def router_config(spec: Spec, service: str) -> RouterConfig:
         ttft_target_s=seconds(spec.slo.ttft.target),
         tpot_target_s=seconds(spec.slo.tpot.target),
         local_prefill=spec.router.scheduling.local_prefill is LocalPrefill.LAZY,
+        deferral_s=_deferral_s(spec),
         costs=_engine_costs(spec),
     )
+
+
+def _deferral_s(spec: Spec) -> float:
+    """How long late prompts let others go first; their turn must come before the prefill step is given up."""
+    if spec.router.scheduling.order is Order.FCFS:
+        return 0.0
+    return min(defaults.DEFERRAL_S, defaults.DEFERRAL_SHARE * seconds(spec.router.prefill_timeout))
 
 
 def _engine_costs(spec: Spec) -> EngineCosts | None:

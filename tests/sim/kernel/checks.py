@@ -44,9 +44,11 @@ def check(state: k.State, params: k.Params, now_s: float) -> None:
         assert engine["context"] == context
         assert engine["batch"] <= params.max_batch
         assert kv_at(state, params, e, now_s) <= params.kv_tokens
-        left = sum(_length(state, r) - int(requests["prefilled"][r]) for r in queues[k.PROMPTS])
-        assert engine["prompt_tokens"] == left
-        assert engine["prompt_work_s"] >= -1e-9
+        for kind in (k.PROMPTS, k.DEFERRED):
+            left = sum(_length(state, r) - int(requests["prefilled"][r]) for r in queues[kind])
+            assert state.queues[e, kind]["tokens"] == left
+            assert state.queues[e, kind]["work_s"] >= -1e-9
+        _in_order(state, params, queues, now_s)
     away = np.flatnonzero((requests["state"] == k.HANDED_OVER) & (requests["source"] != k.NONE))
     for r in away:
         kv[requests["source"][r]] += requests["isl"][r] + 1
@@ -58,6 +60,16 @@ def check(state: k.State, params: k.Params, now_s: float) -> None:
     assert sorted(place) == list(in_system)
     assert set(place.values()) <= {1}
     assert state.cursors[k.OUTSTANDING] == len(in_system)
+
+
+def _in_order(state: k.State, params: k.Params, queues: list[list[int]], now_s: float) -> None:
+    """Nobody yields longer than allowed to those that came after it; who is deferred has not begun."""
+    requests = state.requests
+    arrival_s = requests["arrival_s"]
+    for r in queues[k.DEFERRED]:
+        assert requests["deferred"][r]
+        assert not requests["reserved"][r]
+        assert all(arrival_s[other] <= arrival_s[r] + params.deferral_s for other in queues[k.PROMPTS])
 
 
 def _queue(state: k.State, e: int, kind: int) -> list[int]:

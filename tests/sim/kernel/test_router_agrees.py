@@ -24,25 +24,29 @@ PROFILE = Profile(
     Fit(0.05, 1.1e-4, 3.3e-9), Fit(0.0117, 1.3e-4, 7.1e-8), kv_tokens=40_000, max_batch=64, batched_tokens=2048,
     measured_pass_s=0.011, kv_bytes_per_token=1e5, link_bytes_per_s=5e9,
 )  # fmt: skip
+DEFERRAL_S = 60.0
 TOKENS = st.integers(1, 9000)
 
 
 @dataclass(frozen=True)
 class Busy:
-    """What one engine has: prompts to compute, contexts that it decodes, `links` of them still on their way.
+    """What one engine has: prompts to compute, deferred ones after them, contexts that it decodes.
 
-    A prefill engine decodes nothing: among equals the cluster's router also looks at what is left from another role.
+    `links` of the contexts are still on their way. A prefill engine decodes nothing: among equals the cluster's router
+    also looks at what is left from another role.
     """
 
     prefills: bool
     prompts: list[int]
+    deferred: list[int]
     contexts: list[int]
     links: int
 
 
 PROMPTS = st.lists(TOKENS, max_size=4)
-BUSY = st.builds(Busy, st.just(True), PROMPTS, st.just([]), st.just(0)) | st.builds(
-    Busy, st.just(False), PROMPTS, st.lists(TOKENS, max_size=6), st.integers(0, 6)
+DEFERRED = st.lists(TOKENS, max_size=2)
+BUSY = st.builds(Busy, st.just(True), PROMPTS, DEFERRED, st.just([]), st.just(0)) | st.builds(
+    Busy, st.just(False), PROMPTS, DEFERRED, st.lists(TOKENS, max_size=6), st.integers(0, 6)
 )
 
 
@@ -50,25 +54,33 @@ def both(engines: list[Busy], isl: int) -> tuple[k.State, k.Params, Scheduler, A
     """The same engines as the simulator and as the router see them."""
     trace = Trace.of("t", np.zeros(1), np.array([isl], np.int32), np.array([10], np.int32))
     roles = [k.PREFILL if one.prefills else k.DECODE for one in engines]
-    state, params = engines_of(trace, PROFILE, roles, RouterOptions(LocalPrefill.LAZY))
+    state, params = engines_of(trace, PROFILE, roles, RouterOptions(LocalPrefill.LAZY, deferral_s=DEFERRAL_S))
     scheduler = Scheduler()
     for e, one in enumerate(engines):
+        role = Role.PREFILL if one.prefills else Role.DECODE
         for tokens in one.prompts:
-            scheduler.load.acquire(str(e), Role.PREFILL if one.prefills else Role.DECODE, tokens)
+            scheduler.load.acquire(str(e), role, tokens)
+        for tokens in one.deferred:
+            scheduler.load.acquire(str(e), role, tokens, yields_until_s=NOW_S + 1)
         for tokens in one.contexts:
             scheduler.load.acquire(str(e), Role.DECODE, tokens, computed=True)
         account, links = scheduler.load.account(str(e)), min(one.links, len(one.contexts))
         state.engines[e]["turn"] = account.turn
-        state.engines[e]["prompt_tokens"] = sum(one.prompts)
-        state.engines[e]["prompt_work_s"] = params.ttft_b * sum(one.prompts) + params.ttft_c * sum(
-            tokens**2 for tokens in one.prompts
-        )
+        for kind, prompts in ((k.PROMPTS, one.prompts), (k.DEFERRED, one.deferred)):
+            squares = sum(tokens**2 for tokens in prompts)
+            state.queues[e, kind]["tokens"] = sum(prompts)
+            state.queues[e, kind]["work_s"] = params.ttft_b * sum(prompts) + params.ttft_c * squares
+            state.queues[e, kind]["count"] = len(prompts)
         state.engines[e]["kv"] = sum(one.contexts)
         state.engines[e]["batch"] = len(one.contexts) - links
         state.queues[e]["count"][k.LINKS] = links
-        state.queues[e]["count"][k.PROMPTS] = len(one.prompts)
     costs = EngineCosts(**{name: getattr(params, name) for name in EngineCosts.model_fields})
-    return state, params, scheduler, config(costs=costs, ttft_target_s=TTFT_S, tpot_target_s=TPOT_S)
+    return (
+        state,
+        params,
+        scheduler,
+        config(costs=costs, ttft_target_s=TTFT_S, tpot_target_s=TPOT_S, deferral_s=DEFERRAL_S),
+    )
 
 
 def rows(engines: list[Busy]) -> Any:
@@ -83,7 +95,9 @@ def rows(engines: list[Busy]) -> Any:
     st.lists(BUSY, min_size=1, max_size=6).filter(lambda engines: any(not b.prefills for b in engines)),
     TOKENS,
 )
-def test_a_prompt_goes_to_the_same_engine_and_as_often_past_prefill(engines: list[Busy], isl: int) -> None:
+def test_a_prompt_goes_to_the_same_engine_as_often_past_prefill_and_as_often_deferred(
+    engines: list[Busy], isl: int
+) -> None:
     state, params, scheduler, settings = both(engines, isl)
     fleet = rows(engines)
     picked = scheduler.prefill(fleet, NOW_S, settings)
@@ -91,7 +105,13 @@ def test_a_prompt_goes_to_the_same_engine_and_as_often_past_prefill(engines: lis
     if local:
         picked = scheduler.aggregated(fleet, NOW_S, settings, isl)
     assert picked is not None
-    assert choose(state, params, 0) == (int(picked.name), local)
+    deferred = scheduler.defers(settings, picked, isl, local)
+    if deferred and local:
+        picked = scheduler.aggregated(fleet, NOW_S, settings, isl, deferred=True)
+    elif deferred:
+        picked = scheduler.prefill(fleet, NOW_S, settings, deferred=True)
+    assert picked is not None
+    assert choose(state, params, 0, 0.0) == (int(picked.name), local, deferred)
 
 
 @settings(deadline=None, max_examples=200)

@@ -31,6 +31,7 @@ class EngineConfig:
     max_num_queued_reqs: int | None
     max_num_queued_tokens: int | None
     block_size: int
+    by_priority: bool  # else first come, first served
     shutdown_timeout_s: float
     nixl: bool
     recompute_on_load_failure: bool
@@ -71,6 +72,7 @@ def parse_config(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> En
         max_num_queued_reqs=options.max_num_queued_reqs,
         max_num_queued_tokens=options.max_num_queued_tokens,
         block_size=options.block_size,
+        by_priority=options.scheduling_policy == "priority",
         shutdown_timeout_s=options.shutdown_timeout,
         nixl=str(transfer.get("kv_connector", "")).startswith("Nixl"),
         recompute_on_load_failure=transfer.get("kv_load_failure_policy", "fail") == "recompute",
@@ -97,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-num-queued-reqs", type=int)
     parser.add_argument("--max-num-queued-tokens", type=human_int)
     parser.add_argument("--block-size", type=int, default=128)
+    parser.add_argument("--scheduling-policy", choices=["fcfs", "priority"], default="fcfs")
     parser.add_argument("--shutdown-timeout", type=float, default=0.0)
     parser.add_argument("--kv-transfer-config")
     parser.add_argument("--sim-profile", help="built-in name, JSON object or JSON file (also PD_SIM_PROFILE)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import itertools
 from collections import deque
 from collections.abc import Callable, Collection
@@ -43,7 +44,7 @@ class Batcher:
         self._config, self._pool, self._metrics = config, pool, metrics
         self._fetch, self._hold = fetch, hold
         self.arriving: set[Sequence] = set()  # the latency that occupies no engine
-        self.waiting: deque[Sequence] = deque()
+        self.waiting: list[Sequence] = []  # in the order in which they are let in
         self.fetching: set[Sequence] = set()
         self.ready: deque[Sequence] = deque()  # fetched, but not in a step yet
         self.running: list[Sequence] = []
@@ -70,14 +71,19 @@ class Batcher:
             self.arriving.add(seq)
             asyncio.get_running_loop().call_later(latency_s, self._arrive, seq)
         else:
-            self.waiting.append(seq)
-            self._wake.set()
+            self._enqueue(seq)
 
     def _arrive(self, seq: Sequence) -> None:
         if seq in self.arriving:
             self.arriving.remove(seq)
-            self.waiting.append(seq)
-            self._wake.set()
+            self._enqueue(seq)
+
+    def _enqueue(self, seq: Sequence) -> None:
+        bisect.insort(self.waiting, seq, key=self._order)
+        self._wake.set()
+
+    def _order(self, seq: Sequence) -> tuple[int, float]:
+        return (seq.priority if self._config.by_priority else 0), seq.arrived_s
 
     def abort(self, seq: Sequence, reason: str = "abort") -> None:
         """End a sequence early; nothing happens when it has already ended."""
@@ -112,15 +118,17 @@ class Batcher:
     def _admit(self) -> None:
         while self.ready and len(self.running) < self._config.max_num_seqs:
             self._start(self.ready.popleft())
-        while self.waiting and len(self.running) < self._config.max_num_seqs:
+        budget = self._config.max_num_batched_tokens - sum(_wanted(seq) for seq in self.running)
+        while self.waiting and budget > 0 and len(self.running) < self._config.max_num_seqs:
             if not self._take_blocks(self.waiting[0]):
-                return  # first come, first served: nobody overtakes
-            seq = self.waiting.popleft()
+                return  # nobody overtakes
+            seq = self.waiting.pop(0)
             if seq.remote is not None and not seq.output:
                 self.fetching.add(seq)
                 self._fetch(seq)
             else:
                 self._start(seq)
+                budget -= _wanted(seq)
 
     def _take_blocks(self, seq: Sequence) -> bool:
         size = self._config.block_size
@@ -176,10 +184,10 @@ class Batcher:
 
     def _plan(self) -> Step | None:
         budget = self._config.max_num_batched_tokens
-        decoding = []
+        decoding: list[Sequence] = []
         for seq in list(self.running):
             preempted = not seq.blocks
-            if not preempted and not seq.prefilling and self._room_for_next_token(seq):
+            if not preempted and not seq.prefilling and self._room_for_next_token(seq, decoding):
                 decoding.append(seq)
         budget -= len(decoding)
         prefilling = []
@@ -197,8 +205,9 @@ class Batcher:
         )
         return Step(decoding, prefilling, duration_s / self._config.speed)
 
-    def _room_for_next_token(self, seq: Sequence) -> bool:
-        """Take a block more when the context has outgrown the last one; preempts the youngest sequences for it."""
+    def _room_for_next_token(self, seq: Sequence, decoding: list[Sequence]) -> bool:
+        """Take a block more when the context has outgrown the last one; preempts for it who comes last in the order, be
+        it among those that are `decoding` in this step."""
         if seq.context <= len(seq.blocks) * self._config.block_size:
             return True
         while True:
@@ -206,8 +215,10 @@ class Batcher:
             if more is not None:
                 seq.blocks.extend(more)
                 return True
-            victim = self.running[-1]
+            victim = max(self.running, key=self._order) if self._config.by_priority else self.running[-1]
             self._preempt(victim)
+            if victim in decoding:
+                decoding.remove(victim)
             if victim is seq:
                 return False
 
@@ -217,7 +228,7 @@ class Batcher:
         seq.blocks, seq.computed, seq.sealed, seq.fetched_tokens = [], 0, 0, 0
         seq.preemptions += 1
         self._metrics.preemptions.inc()
-        self.waiting.appendleft(seq)
+        self._enqueue(seq)
 
     async def _let_time_pass(self, duration_s: float) -> None:
         now = _now()
@@ -307,6 +318,11 @@ class Batcher:
         self._wake.set()
         if not self.in_flight:
             self._emptied.set()
+
+
+def _wanted(seq: Sequence) -> int:
+    """Tokens that it would have in the next step."""
+    return seq.context - seq.computed if seq.prefilling else 1
 
 
 def _now() -> float:

@@ -42,6 +42,7 @@ class ParsedRequest:
     include_usage: bool
     continuous_usage: bool
     return_token_ids: bool
+    priority: int
     transfer: dict[str, Any] | None
 
 
@@ -87,8 +88,17 @@ def parse(
         include_usage=bool(options.get("include_usage")),
         continuous_usage=bool(options.get("include_usage") and options.get("continuous_usage_stats")),
         return_token_ids=bool(body.get("return_token_ids")),
+        priority=_priority(body),
         transfer=transfer if isinstance(transfer, dict) else None,
     )
+
+
+def _priority(body: dict[str, Any]) -> int:
+    priority = body.get("priority", 0)
+    if not isinstance(priority, int):
+        message = "1 validation error:\n  priority: Input should be a valid integer"
+        raise BadRequest(message, "priority", kind="Bad Request")
+    return priority
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:

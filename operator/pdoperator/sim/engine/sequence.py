@@ -33,6 +33,8 @@ class Sequence:
     streaming: bool = False
     salt: bytes = b""  # requests find each other's prefixes only under the same salt
 
+    priority: int = 0  # lower is served first, where the engine goes by it
+
     output: list[int] = field(default_factory=list)
     finish_reason: str | None = None  # "length", "abort", "error"
     blocks: list[Block] = field(default_factory=list)

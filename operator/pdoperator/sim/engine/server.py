@@ -90,6 +90,7 @@ def _sequence(engine: Engine, request: openai.ParsedRequest) -> Sequence:
         arrived_s=asyncio.get_running_loop().time(),
         streaming=request.stream,
         salt=request.cache_salt.encode(),
+        priority=request.priority,
     )
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pdoperator.sim.kernel.answers import count_answer
 from pdoperator.sim.kernel.costs import prefill_s
 from pdoperator.sim.kernel.jit import jit
-from pdoperator.sim.kernel.queues import append
+from pdoperator.sim.kernel.queues import append, pop
 from pdoperator.sim.kernel.state import (
+    DEFERRED,
     ENDED,
     ENDED_ISL_SUM,
     FAILED,
     FINISHED,
     MISSED,
+    NONE,
     OSL_SQUARES,
     OSL_SUM,
     OUTSTANDING,
@@ -44,28 +46,54 @@ def has_room(state: State, params: Params, e: int, r: int) -> bool:
 
 
 @jit
-def enqueue_prompt(state: State, params: Params, e: int, r: int, local: bool) -> None:
+def enqueue_prompt(
+    state: State, params: Params, e: int, r: int, local: bool, deferred: bool, now_s: float
+) -> None:
     """Engine `e` is to prefill `r`, and with `local` to decode it. A cached prefix is free, the last token never is."""
     requests = state.requests
+    requests[r].deferred = deferred
     requests[r].state = PREFILLING
     requests[r].source = e
     requests[r].local = local
     requests[r].reserved = False
     requests[r].prefilled = min(requests[r].cached, requests[r].isl - 1)
-    append(state, PROMPTS, e, r)
-    account(state, params, e, r, 1)
+    if not deferred:
+        end_deferrals(state, params, e, now_s)
+    kind = DEFERRED if deferred else PROMPTS
+    append(state, kind, e, r)
+    account(state, params, e, r, kind, 1)
 
 
 @jit
-def account(state: State, params: Params, e: int, r: int, sign: int) -> None:
-    """Add (1) or take off (-1) what is left of the prompt of `r` from the work that waits at `e`."""
+def end_deferrals(state: State, params: Params, e: int, now_s: float) -> None:
+    """Prompts that have yielded long enough go before all that come from now on: none starves."""
+    while True:
+        r = state.queues[e, DEFERRED].head
+        if r == NONE or state.requests[r].arrival_s + params.deferral_s > now_s:
+            return
+        end_deferral(state, params, e)
+
+
+@jit
+def end_deferral(state: State, params: Params, e: int) -> None:
+    """The first of the deferred prompts goes to the end of the others."""
+    r = pop(state, DEFERRED, e)
+    account(state, params, e, r, DEFERRED, -1)
+    append(state, PROMPTS, e, r)
+    account(state, params, e, r, PROMPTS, 1)
+
+
+@jit
+def account(state: State, params: Params, e: int, r: int, kind: int, sign: int) -> None:
+    """Add (1) or take off (-1) what is left of the prompt of `r` from the work of the queue that it stands in."""
     done = state.requests[r].prefilled
     left = prompt_length(state, r) - done
-    state.engines[e].prompt_tokens += sign * left
-    if state.engines[e].prompt_tokens == 0:  # rounding must not pile up
-        state.engines[e].prompt_work_s = 0.0
+    queue = state.queues[e, kind]
+    queue.tokens += sign * left
+    if queue.tokens == 0:  # rounding must not pile up
+        queue.work_s = 0.0
     else:
-        state.engines[e].prompt_work_s += sign * prefill_s(params, done, left)
+        queue.work_s += sign * prefill_s(params, done, left)
 
 
 @jit

@@ -12,6 +12,7 @@ from pdoperator.sim.kernel.state import (
     ADMITTED,
     CACHED_SUM,
     DECODING,
+    DEFERRED,
     ISL_SQUARES,
     ISL_SUM,
     JOINS,
@@ -69,12 +70,12 @@ def _arrive(state: State, params: Params, r: int, now_s: float) -> None:
 
 @jit
 def _route(state: State, params: Params, r: int, now_s: float) -> None:
-    e, local = choose(state, params, r)
+    e, local, deferred = choose(state, params, r, now_s)
     if e == NONE:
         fail(state, r)
         return
     state.counts[LOCAL_PREFILLS] += local
-    enqueue_prompt(state, params, e, r, local)
+    enqueue_prompt(state, params, e, r, local, deferred, now_s)
     wake(state, params, e, now_s)
 
 
@@ -102,13 +103,14 @@ def _end_transfer(state: State, params: Params, d: int, now_s: float) -> None:
     source = requests[r].source
     if source == NONE:
         engines[d].kv -= requests[r].isl
-        enqueue_prompt(state, params, d, r, True)
+        enqueue_prompt(state, params, d, r, True, False, now_s)
     else:
         engines[source].kv -= requests[r].isl + 1
         engines[source].exports -= 1
         requests[r].state = DECODING
         append(state, JOINS, d, r)
-        if state.queues[source, PROMPTS].count + state.queues[source, ROOMS].count > 0:
+        queues = state.queues[source]
+        if queues[PROMPTS].count + queues[DEFERRED].count + queues[ROOMS].count > 0:
             wake(state, params, source, now_s)
     wake(state, params, d, now_s)
 
@@ -122,8 +124,9 @@ def kill(state: State, params: Params, e: int, now_s: float) -> None:
     schedule(state.events, len(state.events) // 2 + e, np.inf)
     _lose_kv(state, e)
     queues, batch = state.queues[e], engines[e].batch
-    prompts, rooms, links, joins = (
+    prompts, deferred, rooms, links, joins = (
         queues[PROMPTS].head,
+        queues[DEFERRED].head,
         queues[ROOMS].head,
         queues[LINKS].head,
         queues[JOINS].head,
@@ -131,7 +134,7 @@ def kill(state: State, params: Params, e: int, now_s: float) -> None:
     _empty_slot(state, e)
     for i in range(batch):
         _try_again(state, params, state.members[e, i].request, now_s)
-    for head in (joins, links, rooms, prompts):
+    for head in (joins, links, rooms, prompts, deferred):
         r = head
         while r != NONE:
             following = state.requests[r].next
@@ -165,11 +168,11 @@ def _try_again(state: State, params: Params, r: int, now_s: float) -> None:
     if requests[r].state != DECODING and requests[r].source != NONE:
         engines[requests[r].source].kv -= prompt_length(state, r) + 1
         engines[requests[r].source].exports -= 1
-    d, _ = pick_local(state, params, r)
+    d, _ = pick_local(state, params, r, False)
     if d == NONE:
         _route(state, params, r, now_s)
     else:
-        enqueue_prompt(state, params, d, r, True)
+        enqueue_prompt(state, params, d, r, True, False, now_s)
         wake(state, params, d, now_s)
 
 
@@ -179,14 +182,15 @@ def _empty_slot(state: State, e: int) -> None:
     for kind in range(QUEUES):
         queue = state.queues[e, kind]
         queue.head = queue.tail = NONE
-        queue.count = 0
+        queue.count = queue.tokens = 0
+        queue.work_s = 0.0
     engine.batch = engine.exports = engine.run_prompts = engine.run_partial = 0
-    engine.prompt_tokens = engine.context = engine.kv = engine.run_steps = 0
-    engine.prompt_work_s = 0.0
+    engine.context = engine.kv = engine.run_steps = 0
 
 
 @jit
 def is_empty(state: State, e: int) -> bool:
     """Whether engine `e` has nothing to do and holds nothing for others."""
     engine, queues = state.engines[e], state.queues[e]
-    return not engine.busy and engine.kv == 0 and queues[PROMPTS].count + queues[ROOMS].count == 0
+    waiting = queues[PROMPTS].count + queues[DEFERRED].count + queues[ROOMS].count
+    return not engine.busy and engine.kv == 0 and waiting == 0

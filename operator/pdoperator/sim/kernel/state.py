@@ -46,9 +46,9 @@ LOCAL_NEVER, LOCAL_LAZY, LOCAL_EAGER = range(3)
 ENDED_COUNT, ENDED_TOKENS, ENDED_POSITIONS, BY_LENGTH = range(4)
 CLASSES = len(defaults.LENGTH_BOUNDS_TOKENS) + 1
 
-# The queues of an engine: prompts to prefill, requests whose KV is to be fetched, KV on its way here, requests that
-# join the batch at the next step.
-PROMPTS, ROOMS, LINKS, JOINS, QUEUES = range(5)
+# The queues of an engine: prompts to prefill and, after those, deferred ones; requests whose KV is to be fetched, KV on
+# its way here, requests that join the batch at the next step.
+PROMPTS, DEFERRED, ROOMS, LINKS, JOINS, QUEUES = range(6)
 
 # Scalars of the run that change.
 NEXT_ARRIVAL, OUTSTANDING, TURN, SLOTS, JOINED, CURSORS = range(6)
@@ -69,6 +69,9 @@ class Params(NamedTuple):
     batched_tokens: int  # of one step, a decoded token of the batch counted as one
     transfer_s_per_token: float
     late_s: float  # a predicted TTFT beyond which a lazy router looks for another way
+    deferral_s: (
+        float  # how long a prompt that will miss its target yields to others; 0: first come, first served
+    )
     ttft_s: float  # targets
     tpot_s: float
     local: int
@@ -92,6 +95,7 @@ REQUEST = np.dtype(
         ("joined", np.int32),  # when it last joined a batch, counted in requests that did
         ("state", np.int8),
         ("local", np.bool_),  # prefilled where it is decoded
+        ("deferred", np.bool_),  # it was to yield when it was last given to an engine
         (
             "reserved",
             np.bool_,
@@ -102,8 +106,6 @@ REQUEST = np.dtype(
 
 ENGINE = np.dtype(
     [
-        ("prompt_work_s", np.float64),  # of the prompts that wait
-        ("prompt_tokens", np.int64),  # of them, still to compute
         ("context", np.int64),  # tokens of the batch
         ("kv", np.int64),  # tokens held or promised
         ("steps", np.int64),  # decode steps done
@@ -125,7 +127,16 @@ ENGINE = np.dtype(
     align=True,
 )
 
-QUEUE = np.dtype([("head", np.int32), ("tail", np.int32), ("count", np.int32)], align=True)
+QUEUE = np.dtype(
+    [
+        ("work_s", np.float64),  # of its prompts, what is left of them
+        ("tokens", np.int64),  # of them, still to compute
+        ("head", np.int32),
+        ("tail", np.int32),
+        ("count", np.int32),
+    ],
+    align=True,
+)
 
 # A request in the batch of an engine: a heap by the decode step in which it ends.
 MEMBER = np.dtype([("end", np.int64), ("request", np.int32)], align=True)

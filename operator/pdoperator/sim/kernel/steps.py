@@ -11,9 +11,10 @@ import numpy as np
 from pdoperator.sim.kernel.costs import decode_step_s, prefill_s, prompt_tokens, run_s, steps_until
 from pdoperator.sim.kernel.jit import jit
 from pdoperator.sim.kernel.queues import append, batch_push, batch_remove, pop, push_front, schedule
-from pdoperator.sim.kernel.requests import account, finish, has_room, prompt_length
+from pdoperator.sim.kernel.requests import account, end_deferral, finish, has_room, prompt_length
 from pdoperator.sim.kernel.state import (
     DECODING,
+    DEFERRED,
     JOINED,
     JOINS,
     NONE,
@@ -79,11 +80,11 @@ def _preempt(state: State, params: Params, e: int) -> int:
 @jit
 def _give_up(state: State, params: Params, e: int, r: int) -> None:
     """A prompt that is partly done loses its KV where it stands in the queue."""
-    account(state, params, e, r, -1)
+    account(state, params, e, r, PROMPTS, -1)
     state.engines[e].kv -= prompt_length(state, r) + 1
     state.requests[r].reserved = False
     state.requests[r].prefilled = 0
-    account(state, params, e, r, 1)
+    account(state, params, e, r, PROMPTS, 1)
 
 
 @jit
@@ -106,7 +107,7 @@ def _preempt_youngest(state: State, params: Params, e: int) -> None:
     requests[r].reserved = False
     requests[r].prefilled = 0
     push_front(state, PROMPTS, e, r)
-    account(state, params, e, r, 1)
+    account(state, params, e, r, PROMPTS, 1)
 
 
 @jit
@@ -129,20 +130,27 @@ def _join_batch(state: State, params: Params, e: int) -> int:
 
 @jit
 def _take_prompts(state: State, params: Params, e: int) -> float:
-    """Pack waiting prompts, in order and the last one cut, into the step; what they add to it, seconds."""
+    """Pack waiting prompts, deferred ones last and the very last one cut, into the step; what they add, seconds."""
     requests, engines = state.requests, state.engines
     engines[e].run_prompts, engines[e].run_partial = 0, 0
     r = state.queues[e, PROMPTS].head
-    if r == NONE:
+    if r == NONE and state.queues[e, DEFERRED].head == NONE:
         return 0.0
     batch = engines[e].batch
     budget = prompt_tokens(params, batch)
     cost_s = 0.0
-    while r != NONE and budget > 0 and engines[e].run_prompts + batch < params.max_batch:
+    while budget > 0 and engines[e].run_prompts + batch < params.max_batch:
+        last = r == NONE
+        if last:
+            r = state.queues[e, DEFERRED].head
+        if r == NONE:
+            break
         length = prompt_length(state, r)
         if not requests[r].reserved:
             if not has_room(state, params, e, r):
                 break
+            if last:
+                end_deferral(state, params, e)
             requests[r].reserved = True
             engines[e].kv += length + 1
         done = requests[r].prefilled
@@ -181,14 +189,14 @@ def next_complete_prompt(state: State, params: Params, e: int) -> int:
     if engines[e].run_prompts == 0:
         if engines[e].run_partial > 0:
             r = state.queues[e, PROMPTS].head
-            account(state, params, e, r, -1)
+            account(state, params, e, r, PROMPTS, -1)
             requests[r].prefilled += engines[e].run_partial
-            account(state, params, e, r, 1)
+            account(state, params, e, r, PROMPTS, 1)
             engines[e].run_partial = 0
         return NONE
     engines[e].run_prompts -= 1
     r = pop(state, PROMPTS, e)
-    account(state, params, e, r, -1)
+    account(state, params, e, r, PROMPTS, -1)
     requests[r].prefilled = prompt_length(state, r)
     return r
 

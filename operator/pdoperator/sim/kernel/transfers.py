@@ -27,7 +27,7 @@ def fetch_waiting(state: State, params: Params, d: int, now_s: float) -> None:
         r = state.queues[d, ROOMS].head
         if requests[r].source == NONE:  # its KV is lost: computed anew
             pop(state, ROOMS, d)
-            enqueue_prompt(state, params, d, r, True)
+            enqueue_prompt(state, params, d, r, True, False, now_s)
         elif has_room(state, params, d, r):
             pop(state, ROOMS, d)
             _fetch(state, params, r, d, now_s)

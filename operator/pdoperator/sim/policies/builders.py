@@ -41,16 +41,17 @@ SPLIT_S = 5.0  # the split clock of Adaptive
 ADAPTIVE_DOWN_S = 120.0  # what takes a start-up to get back is not given away sooner
 WVA_S = 15.0  # GLOBAL_OPT_INTERVAL
 LAZY = RouterOptions(local_prefill=LocalPrefill.LAZY)
+OURS = replace(LAZY, deferral_s=defaults.DEFERRAL_S)  # as the cluster's router by default
 
 
-def static(at: Setting, fleet: PerRole[int]) -> PolicyBase:
-    """`fleet` throughout."""
-    return Static(at.name, STATIC_S, fleet)
+def static(at: Setting, fleet: PerRole[int], deferral: float = 0.0) -> PolicyBase:
+    """`fleet` throughout. `deferral`: seconds that prompts yield to others when they will miss the TTFT target."""
+    return Static(at.name, STATIC_S, fleet, router=RouterOptions(deferral_s=deferral))
 
 
-def hybrid(at: Setting, fleet: PerRole[int]) -> PolicyBase:
+def hybrid(at: Setting, fleet: PerRole[int], deferral: float = 0.0) -> PolicyBase:
     """`fleet` throughout, whose decode engines prefill in chunks when the prefill engines come near the TTFT target."""
-    return Static(at.name, STATIC_S, fleet, router=LAZY)
+    return Static(at.name, STATIC_S, fleet, router=replace(LAZY, deferral_s=deferral))
 
 
 def aggregated(at: Setting, engines: float = 0, chunk: float = 0) -> PolicyBase:
@@ -234,6 +235,7 @@ def adaptive(
     quantile: float = defaults.FLEET_QUANTILE,
     interval: float = SPLIT_S,
     down: float = ADAPTIVE_DOWN_S,
+    deferral: float = defaults.DEFERRAL_S,
     no_forecast: bool = False,
     point: bool = False,
     one_tick: bool = False,
@@ -241,7 +243,8 @@ def adaptive(
     no_overflow: bool = False,
     no_emergency: bool = False,
 ) -> PolicyBase:
-    """The cluster's strategy Adaptive. `down`: the scale-down window; `point` sizes for the median; the rest ablate."""
+    """The cluster's strategy Adaptive. `down`: the scale-down window; `deferral`: as of `static`; `point` sizes for the
+    median; the rest ablate."""
     tuning = Tuning(
         quantile=0.5 if point else quantile,
         error_budget=not point,
@@ -250,7 +253,8 @@ def adaptive(
         flips=not no_flips,
         emergency=not no_emergency,
     )
-    return _adaptive(at, tuning, interval, down, router=RouterOptions() if no_overflow else LAZY)
+    router = replace(RouterOptions() if no_overflow else LAZY, deferral_s=deferral)
+    return _adaptive(at, tuning, interval, down, router=router)
 
 
 def auto(
@@ -267,7 +271,7 @@ def _adaptive(
     down_s: float,
     *,
     mode: Mode = Mode.DISAGGREGATED,
-    router: RouterOptions = LAZY,
+    router: RouterOptions = OURS,
 ) -> PolicyBase:
     settings = settings_of(
         at.scenario,
@@ -296,7 +300,13 @@ def _planned(at: Setting, strategy: Strategy, interval_s: float) -> PolicyBase:
         at.scenario, strategy, percentile=at.percentile, interval_s=interval_s, shared_pool=True
     )
     return Planned(
-        at.name, interval_s, at.first, shared_pool=True, settings=settings, history=no_history(settings)
+        at.name,
+        interval_s,
+        at.first,
+        shared_pool=True,
+        router=RouterOptions(deferral_s=defaults.DEFERRAL_S),
+        settings=settings,
+        history=no_history(settings),
     )
 
 

@@ -1,4 +1,4 @@
-"""Policies by name: `static:3:5`, `dyn-load`, with options as in `arrow:engines=9:expand=0.8`."""
+"""Policies by name: `static:3:5`, `dyn-load`, with options as in `arrow:engines=9` or `static:3:5:deferral=60`."""
 
 from __future__ import annotations
 
@@ -79,19 +79,24 @@ def _parsed(name: str) -> tuple[Callable[..., PolicyBase], Options]:
     if kind not in BUILDERS:
         raise PolicyNameError(f"there is no policy {kind!r}{_near(kind, [*BUILDERS, *SEARCHED])}")
     builder = BUILDERS[kind]
-    return builder, {"fleet": _fleet(name, text)} if kind in BY_FLEET else _options(name, text, builder)
+    if kind not in BY_FLEET:
+        return builder, _options(name, text, builder)
+    fleet, text = _fleet(name, text)
+    return builder, {"fleet": fleet, **_options(name, text, builder)}
 
 
-def _fleet(name: str, text: str) -> PerRole[int]:
-    match = re.fullmatch(r"([1-9]\d{0,3}):([1-9]\d{0,3})", text)
+def _fleet(name: str, text: str) -> tuple[PerRole[int], str]:
+    """The fleet, and what follows it."""
+    match = re.fullmatch(r"([1-9]\d{0,3}):([1-9]\d{0,3})(?::(.+))?", text)
     if match is None:
         raise PolicyNameError(f"{name!r} is not a fleet; write it like static:3:5, prefill first")
-    return PerRole(int(match[1]), int(match[2]))
+    return PerRole(int(match[1]), int(match[2])), match[3] or ""
 
 
 def _options(name: str, text: str, builder: Callable[..., PolicyBase]) -> Options:
     """Options as `key=number`, or the name of a switch alone."""
-    defaults = {p.name: p.default for p in inspect.signature(builder).parameters.values() if p.name != "at"}
+    parameters = inspect.signature(builder).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     given: Options = {}
     for part in text.split(":") if text else ():
         key, equals, number = part.partition("=")
