@@ -29,7 +29,7 @@ def test_the_first_flip_serves_soon_after_decode_heavy_load_turns_prefill_heavy(
     traffic = Traffic(world.reach.router(fleet.name), "tiny")
     chat = steady("chat", 60 * world.patience, 0.27 * engines, (16, 50))
     # Most of the engines are to prefill, and can: an overload would keep the first flip from being through.
-    rate_rps = (0.25 if world.plan.engine == "vllm" else 0.4) * engines
+    rate_rps = (0.3 if world.plan.engine == "vllm" else 0.4) * engines
     documents = steady("documents", 60 * world.patience, rate_rps, (1900, 4))
 
     def enough(phase: Phase) -> bool:
