@@ -155,7 +155,6 @@ EXPLAINED_AT_MOST = 8  # candidates and pieces of evidence of one decision; the 
 STATUS_PERIOD_S = 15.0  # figures that merely drift are written this often; what people wait for, at once
 
 # --- strategy Adaptive -------------------------------------------------------------------------------------
-KV_USE_MAX = 0.9  # of a decode engine's KV cache; beyond it vLLM begins to preempt
 LEAST_SHARE = 0.05  # of an engine's time that counts as usable, however tight the target: sizes stay finite
 SEQUENCE_SHARE_MAX = 0.5  # of a decode engine that one sequence counts as, however long prompts are
 SHAPE_S = 60.0  # lengths are smoothed over this long: less than a regime lasts, more than one answer

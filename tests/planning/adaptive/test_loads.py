@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdoperator.api import defaults
 from pdoperator.capacity.builtin import BUILTIN
 from pdoperator.capacity.profile import Profile
 from pdoperator.forecast.demand import Demand
@@ -56,7 +55,7 @@ def test_work_and_kv_of_lengths_that_hang_together_are_those_of_the_requests_the
     generated = osl * np.random.default_rng(2).random(len(osl))  # by the end of a random moment of its decode
     kv = np.average(isl + generated, weights=osl)
     by_memory = loads.decode_batch(demand, PROFILE, work, 10.0)
-    assert by_memory == pytest.approx(defaults.KV_USE_MAX * PROFILE.kv_tokens / kv, rel=0.02)
+    assert by_memory == pytest.approx(PROFILE.kv_tokens / kv, rel=0.02)
     spread = np.average((isl + generated) ** 2, weights=osl) / kv**2
     busy, batch = 5.0, 100.0
     room = loads.decode_engines(

@@ -60,10 +60,13 @@ def prefill_busy(work: Work, profile: Profile) -> float:
 
 
 def decode_batch(demand: Demand, profile: Profile, work: Work, tpot_s: float) -> float:
-    """Sequences that one decode engine holds within the TPOT target, the KV cache and its batch limit."""
+    """Sequences that one decode engine holds within the TPOT target, the KV cache and its batch limit, on average.
+
+    Nothing of the cache is kept free here: how far what is held wavers about its mean is `decode_engines`' business.
+    """
     slope_s = work.decode_s / max(1.0, demand.osl_tokens)
     by_target = (tpot_s - profile.itl.a) / slope_s if slope_s else math.inf
-    by_memory = defaults.KV_USE_MAX * profile.kv_tokens / (demand.decoded_isl_tokens + _generated(demand))
+    by_memory = profile.kv_tokens / (demand.decoded_isl_tokens + _generated(demand))
     return max(1.0, min(by_target, by_memory, profile.max_batch))
 
 
