@@ -130,6 +130,7 @@ class Effect:
             return False
         self._spec_refused.set(None)
         self.plan, self._wanted = found, True
+        self._yielded.clear()  # also what a pass under the plan before has yielded since the edit
         return True
 
     async def apply(self) -> None:
