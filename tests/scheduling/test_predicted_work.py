@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdoperator.api.names import Role
-from pdoperator.scheduling.load import Account, Load
+from pdoperator.scheduling.load import NEVER, Account, Load
 from pdoperator.scheduling.pick import Scheduler
 from scheduling.world import B1, BLIND, COSTS, D1, D2, NOW_S, P1, P2, config, table
 
@@ -29,6 +29,15 @@ def decoding(scheduler: Scheduler, engine: str, *contexts: int) -> None:
     """Requests that `engine` decodes."""
     for tokens in contexts:
         scheduler.load.acquire(engine, Role.DECODE, tokens, computed=True)
+
+
+def test_a_deferred_prompt_is_before_other_deferred_ones_and_before_all_once_its_time_has_come() -> None:
+    scheduler = Scheduler()
+    scheduler.load.acquire("p1", Role.PREFILL, 4000, yields_until_s=NOW_S + 1)
+    given_to(scheduler, "p2", 100)
+    assert scheduler.prefill(FLEET, NOW_S, CONFIG) == P1
+    assert scheduler.prefill(FLEET, NOW_S, CONFIG, deferred=True) == P2
+    assert scheduler.prefill(FLEET, NOW_S + 1, CONFIG) == P2
 
 
 @pytest.mark.parametrize("settings", [CONFIG, BLIND], ids=["with a profile", "without one"])
@@ -187,6 +196,7 @@ STEPS = st.lists(
         st.integers(0, 5000),
         st.booleans(),
         st.lists(st.integers(0, 300), max_size=3),
+        st.sampled_from([NEVER, 1.0]),
     ),
     max_size=12,
 )
@@ -195,14 +205,18 @@ STEPS = st.lists(
 @given(STEPS, st.randoms())
 def test_every_claim_leaves_an_account_as_it_was(steps: list[Any], random: Any) -> None:
     load = Load()
-    claims = [load.acquire(name, role, tokens, computed) for name, role, tokens, computed, _ in steps]
-    for claim, (*_, generated) in zip(claims, steps, strict=True):
+    claims = [
+        load.acquire(name, role, tokens, computed, until_s)
+        for name, role, tokens, computed, _, until_s in steps
+    ]
+    for claim, (*_, generated, _) in zip(claims, steps, strict=True):
         for tokens in generated:
             claim.generated(tokens)
     for name in load.engines():
         account = load.account(name)
         assert 0 <= account.prompts <= account.requests
         assert min(account.prompt_tokens, account.prompt_squares, account.context_tokens) >= 0
+        assert 0 <= account.deferred_tokens <= account.prompt_tokens
     random.shuffle(claims)
     for claim in claims:
         claim.release()
