@@ -113,10 +113,6 @@ LATE_SHARE = 0.8
 # up, minutes; but nobody should wait much longer than that queue, nor past the prefill step's limit.
 DEFERRAL_S = 60.0
 DEFERRAL_SHARE = 0.5  # of that limit, at most
-# Of a predicted wait, what it may take longer: prefill engines also stand still while decode engines are slow to fetch.
-# A prompt let through in vain costs two, itself and one that it holds up; one deferred in vain costs itself. (In
-# replays 0.5 and more defers too many.)
-WAIT_DOUBT = 0.2
 CHARACTERS_PER_TOKEN = 4.0  # of English text; until finished requests have told the model's own
 # Idle connections to engines; uvicorn closes its end after 5 s, and a POST must not meet that.
 KEEPALIVE_S = 2.0

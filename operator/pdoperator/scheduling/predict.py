@@ -59,13 +59,12 @@ def late(remote_s: float, ttft_target_s: float) -> bool:
 
 
 def others_s(costs: EngineCosts, account: Account, tokens: int, tpot_target_s: float) -> float:
-    """What may come to a TTFT: prompts that come later fill the step that completes this one, as many as were before
-    it, a decode step of theirs is awaited, and the wait itself is in doubt."""
+    """What prompts that come later may add to a TTFT: they fill the step that completes this one, as many as were
+    before it, and a decode step of theirs is awaited."""
     before = account.prompt_tokens - account.deferred_tokens
     steps = math.ceil((before + tokens) / costs.batched_tokens)
     later = min(steps * costs.batched_tokens - before - tokens, before)
-    fills_s = (steps - 1) * costs.pass_s + costs.ttft_b * later
-    return fills_s + tpot_target_s + defaults.WAIT_DOUBT * prompts_s(costs, account)
+    return (steps - 1) * costs.pass_s + costs.ttft_b * later + tpot_target_s
 
 
 def has_room(costs: EngineCosts, account: Account, tokens: int, tpot_target_s: float) -> bool:

@@ -97,7 +97,6 @@ def params_of(scenario: Scenario, router: RouterOptions) -> k.Params:
         transfer_s_per_token=profile.transfer_s_per_token,
         ttft_s=scenario.ttft_s,
         late_s=defaults.LATE_SHARE * scenario.ttft_s,
-        wait_doubt=defaults.WAIT_DOUBT,
         deferral_s=router.deferral_s,
         tpot_s=scenario.tpot_s,
         local=list(LocalPrefill).index(router.local_prefill),

@@ -194,14 +194,13 @@ def _instead(state: State, params: Params, p: int, r: int, remote_s: float) -> i
 
 @jit
 def _others_s(state: State, params: Params, p: int, r: int) -> float:
-    """What may come to the TTFT of `r`: prompts that come later fill the step that completes it, as many as were before
-    it, a decode step of theirs is awaited, and the wait itself is in doubt."""
-    work_s, before = work_before(state, p, False)
+    """What prompts that come later may add to the TTFT of `r`: they fill the step that completes it, as many as were
+    before it, and a decode step of theirs is awaited."""
+    _, before = work_before(state, p, False)
     tokens = before + state.requests[r].isl - min(state.requests[r].cached, state.requests[r].isl - 1)
     steps = math.ceil(tokens / params.batched_tokens)
     later = min(steps * params.batched_tokens - tokens, before)
-    fills_s = (steps - 1) * params.pass_s + params.ttft_b * later
-    return fills_s + params.tpot_s + params.wait_doubt * work_s
+    return (steps - 1) * params.pass_s + params.ttft_b * later + params.tpot_s
 
 
 @jit

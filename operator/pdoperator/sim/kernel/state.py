@@ -69,7 +69,6 @@ class Params(NamedTuple):
     batched_tokens: int  # of one step, a decoded token of the batch counted as one
     transfer_s_per_token: float
     late_s: float  # a predicted TTFT beyond which a lazy router looks for another way
-    wait_doubt: float  # of a predicted wait, what it may take longer
     deferral_s: (
         float  # how long a prompt that will miss its target yields to others; 0: first come, first served
     )
