@@ -88,7 +88,7 @@ def test_a_router_that_is_gone_never_makes_demand_negative(routers: Routers) -> 
 def test_what_a_router_counted_before_it_went_is_not_lost_and_not_counted_twice(routers: Routers) -> None:
     routers.read(NOW_S + 5, a=finished(30))
     assert routers.interval(NOW_S + 10, b=finished(900)).demand == Value(Demand(2.0, 100.0, 10.0))
-    assert routers.interval(NOW_S + 20, b=finished(910)).demand == Value(Demand(1.0, 100.0, 10.0))
+    assert told(routers.interval(NOW_S + 20, b=finished(910))) == approximately(Demand(1.0, 100.0, 10.0))
 
 
 def test_a_router_that_came_within_the_interval_counts_with_all_it_has(routers: Routers) -> None:
@@ -200,7 +200,7 @@ def test_answers_under_way_count_for_the_length_of_answers() -> None:
     assert Demand(*told(routers.interval(NOW_S + 10, a=counted))).osl_tokens > 20
 
 
-def test_the_length_of_answers_follows_a_turn_within_minutes() -> None:
+def test_the_length_of_answers_shows_a_turn_of_the_load_in_the_next_interval() -> None:
     routers, counted = Routers(), Counts()
     routers.interval(NOW_S, a=counted)
     lengths = []
@@ -208,8 +208,8 @@ def test_the_length_of_answers_follows_a_turn_within_minutes() -> None:
         counted = counted + finished(20, osl=20 if tick <= 20 else 200)
         lengths.append(Demand(*told(routers.interval(NOW_S + 10 * tick, a=counted))).osl_tokens)
     assert lengths[19] == pytest.approx(20)
-    assert lengths[20] < 60
-    assert lengths[-1] > 190
+    assert lengths[20] > 150
+    assert lengths[-1] == pytest.approx(200)
 
 
 def test_requests_that_missed_a_target_are_those_judged_less_those_within(routers: Routers) -> None:

@@ -157,6 +157,7 @@ STATUS_PERIOD_S = 15.0  # figures that merely drift are written this often; what
 # --- strategy Adaptive -------------------------------------------------------------------------------------
 LEAST_SHARE = 0.05  # of an engine's time that counts as usable, however tight the target: sizes stay finite
 SEQUENCE_SHARE_MAX = 0.5  # of a decode engine that one sequence counts as, however long prompts are
+ANSWERS_S = 3.0  # over this long the length of answers is counted, so that a turn of the load shows at once
 SHAPE_S = 60.0  # lengths are smoothed over this long: less than a regime lasts, more than one answer
 FLEET_QUANTILE = 0.8  # of the peak over the lead time: most requests come at other times than its highest
 FLEET_WINDOW_S = 30.0  # its peak is an average over this long: shorter noise is in the sizes already

@@ -20,7 +20,7 @@ def _nothing() -> NDArray[np.float64]:
 
 @dataclass(slots=True)
 class Answers:
-    """What was counted, fading over SHAPE_S: few answers end in one interval."""
+    """What was counted, fading over ANSWERS_S: few answers end in one interval."""
 
     _outputs: float = 0.0
     _output_tokens: float = 0.0
@@ -30,7 +30,7 @@ class Answers:
 
     def add(self, counts: Counts, over_s: float) -> None:
         """What came over the last `over_s` seconds."""
-        keep = math.exp(-over_s / defaults.SHAPE_S)
+        keep = math.exp(-over_s / defaults.ANSWERS_S)
         self._outputs = self._outputs * keep + counts.outputs
         self._output_tokens = self._output_tokens * keep + counts.output_tokens
         self._ended = self._ended * keep + counts.ended.values

@@ -35,6 +35,7 @@ class AdaptiveState:
         shape = replace(
             demand,
             isl_tokens=old.isl_tokens + new * (demand.isl_tokens - old.isl_tokens),
+            osl_tokens=old.osl_tokens + new * (demand.osl_tokens - old.osl_tokens),
             prefix_hit=old.prefix_hit + new * (demand.prefix_hit - old.prefix_hit),
         )
         return replace(self, shape=shape)
