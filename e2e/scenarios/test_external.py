@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.kubectl import wait_for
-from demo.traffic import Phase, steady
+from demo.traffic import steady
 from scenarios.external_metric import ExternalMetric, followed_by_an_hpa
 from scenarios.world import Fleet, World
 
@@ -30,7 +30,6 @@ def test_an_hpa_owns_the_total_and_the_split_stays_ours(
     world: World, fleet: Fleet, metric: ExternalMetric
 ) -> None:
     all_engines = fleet.prefill + fleet.decode
-    limit_s = 600.0
 
     def until(what: str, prefill: int, decode: int, within_s: float) -> None:
         wait_for(what, lambda: world.sizes(fleet.name) == (prefill, decode), within_s)
@@ -38,18 +37,13 @@ def test_an_hpa_owns_the_total_and_the_split_stays_ours(
 
     def shrink_and_grow() -> None:
         metric.value = 2
-        until("two engines, by the HPA", 1, 1, HPA_S + 60 * world.patience)
+        until("two engines, by the HPA", 1, 1, HPA_S + 60)
         metric.value = all_engines
-        until("a third, which decodes", 1, 2, HPA_S + 60 * world.patience)
+        until("a third, which decodes", 1, 2, HPA_S + 60)
 
     def turn() -> None:
-        until("the split turned to prefill", 2, 1, 60 * world.patience)
+        until("the split turned to prefill", 2, 1, 60)
 
-    assert (
-        world.failures_until_done(fleet.name, _load(world, "chat", limit_s, (64, 150)), shrink_and_grow) == []
-    )
-    assert world.failures_until_done(fleet.name, _load(world, "documents", limit_s, (1000, 8)), turn) == []
-
-
-def _load(world: World, name: str, seconds: float, lengths: tuple[int, int]) -> Phase:
-    return steady(name, seconds * world.patience, 0.7 if world.plan.engine == "vllm" else 1.2, lengths)
+    chat, documents = steady("chat", 600, 1.2, (64, 150)), steady("documents", 600, 1.2, (1000, 8))
+    assert world.failures_until_done(fleet.name, chat, shrink_and_grow) == []
+    assert world.failures_until_done(fleet.name, documents, turn) == []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pdoperator.router.app import Router
 from pdoperator.router.fleet import Fleet
 from pdoperator.router.upstream import engine_session
 from router.fake_engine import FakeEngine
+from waiting import until
 
 CONFIG = RouterConfig(
     service="svc",
@@ -70,6 +72,17 @@ class Bench:
         async with self.client.post(self.url + path, json=body) as response:
             assert response.status == 200
             return await response.read()
+
+    @asynccontextmanager
+    async def prefilling(self, tokens: int) -> AsyncIterator[None]:
+        """Meanwhile engine `p` has a prompt of so many tokens; it is answered afterwards, and nothing is left."""
+        gate = self.engines["p"].hold()
+        first = asyncio.create_task(self.post(prompt=[1] * tokens))
+        await until(lambda: self.engines["p"].running == 1)
+        yield
+        gate.set()
+        assert (await first)[0] == 200
+        assert self.outstanding() == 0
 
     async def samples(self) -> dict[str, float]:
         """/metrics: `name{a="b"}` -> value."""

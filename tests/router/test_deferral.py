@@ -20,13 +20,8 @@ DEFERRED = "pdrouter_requests_deferred_total{}"
 async def overload(pair: Bench) -> AsyncIterator[Bench]:
     """The prefill engine has a prompt of 1.5 s: with another of 0.6 s the target of 2 s is missed."""
     pair.config(costs=COSTS.model_copy(update={"batched_tokens": 100}), deferral_s=60.0)
-    gate = pair.engines["p"].hold()
-    first = asyncio.create_task(pair.post(prompt=[1] * 1500))
-    await until(lambda: pair.engines["p"].running == 1)
-    yield pair
-    gate.set()
-    assert (await first)[0] == 200
-    assert pair.outstanding() == 0
+    async with pair.prefilling(1500):
+        yield pair
     assert pair.fleet.scheduler.load.account("p").deferred_tokens == 0
 
 

@@ -18,13 +18,8 @@ LATE = "pdrouter_aggregated_total{reason=prefill_late}"
 async def burst(pair: Bench) -> AsyncIterator[Bench]:
     """The prefill engine has a prompt of 1.5 s; with 0.1 s of its own the next is beyond 0.8 of the target."""
     pair.config(costs=COSTS, local_prefill=True)
-    gate = pair.engines["p"].hold()
-    first = asyncio.create_task(pair.post(prompt=[1] * 1500))
-    await until(lambda: pair.engines["p"].running == 1)
-    yield pair
-    gate.set()
-    assert (await first)[0] == 200
-    assert pair.outstanding() == 0
+    async with pair.prefilling(1500):
+        yield pair
 
 
 async def test_a_late_prompt_is_served_by_the_decode_engine_alone(burst: Bench) -> None:

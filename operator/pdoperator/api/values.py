@@ -53,6 +53,11 @@ class PerRole(Generic[T]):
         return PerRole(make(Role.PREFILL), make(Role.DECODE))
 
 
+def total(counts: PerRole[int]) -> int:
+    """Of both roles."""
+    return counts.prefill + counts.decode
+
+
 def ratio_text(counts: PerRole[int]) -> str:
     """Counts as people read them: prefill first, `3P:5D`."""
     return f"{counts.prefill}P:{counts.decode}D"

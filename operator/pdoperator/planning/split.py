@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pdoperator.api.values import PerRole
+from pdoperator.api.values import PerRole, total
 from pdoperator.planning.settings import Limits
 
 
@@ -27,6 +27,12 @@ def resplit(total: int, wanted: PerRole[int], current: PerRole[int], limits: Lim
         return split(total, wanted.prefill / max(1, wanted.decode), limits)
     prefill = min(wanted.prefill + surplus, max(wanted.prefill, current.prefill))
     return _within(prefill, total, limits)
+
+
+def in_proportion(engines: int, like: PerRole[int]) -> int:
+    """How many of at least two engines prefill when they are split like others are, one of each role at least."""
+    others = total(like)
+    return min(engines - 1, max(1, round(engines * like.prefill / others))) if others else 1
 
 
 def _within(prefill: int, total: int, limits: Limits) -> PerRole[int]:

@@ -27,7 +27,7 @@ class Counted:
     _inputs: tuple[float, float] = (
         0.0,
         0.0,
-    )  # tokens admitted and those of them that were cached, when last read
+    )  # tokens admitted, those of them that were cached, when last read
 
     def __post_init__(self) -> None:
         self._read(Counts(), 0.0)

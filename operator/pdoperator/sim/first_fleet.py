@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pdoperator.api.values import PerRole
+from pdoperator.api.values import PerRole, total
 from pdoperator.capacity.mm1 import enough
 from pdoperator.capacity.profile import Profile
 from pdoperator.capacity.sizing import Demand, Engine, Method, QueueSize, Targets, sizes
+from pdoperator.planning.split import in_proportion
 from pdoperator.sim.policies.work import request_work
 from pdoperator.sim.traffic.trace import Trace
 
@@ -29,8 +30,7 @@ def mm1_fleet(trace: Trace, profile: Profile, ttft_s: float, tpot_s: float) -> P
 
 def shrunk(fleet: PerRole[int], most: int) -> PerRole[int]:
     """The fleet in at most so many engines (2 or more), in proportion, one of each role at least."""
-    total = fleet.prefill + fleet.decode
-    if total <= most:
+    if total(fleet) <= most:
         return fleet
-    prefill = min(most - 1, max(1, round(most * fleet.prefill / total)))
+    prefill = in_proportion(most, fleet)
     return PerRole(prefill, most - prefill)

@@ -11,6 +11,8 @@ from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import Demand
 from pdoperator.forecast.load_forecast import LoadForecast
 
+_SMOOTHED = ("isl_tokens", "osl_tokens", "prefix_hit")
+
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveState:
@@ -32,13 +34,11 @@ class AdaptiveState:
         if old is None:
             return replace(self, shape=demand)
         new = 1 - math.exp(-interval_s / defaults.SHAPE_S)
-        shape = replace(
-            demand,
-            isl_tokens=old.isl_tokens + new * (demand.isl_tokens - old.isl_tokens),
-            osl_tokens=old.osl_tokens + new * (demand.osl_tokens - old.osl_tokens),
-            prefix_hit=old.prefix_hit + new * (demand.prefix_hit - old.prefix_hit),
-        )
-        return replace(self, shape=shape)
+        smooth = {
+            name: getattr(old, name) + new * (getattr(demand, name) - getattr(old, name))
+            for name in _SMOOTHED
+        }
+        return replace(self, shape=replace(demand, **smooth))
 
     def with_load(self, at_s: float, busy: PerRole[float] | None) -> AdaptiveState:
         """With the engines that the newest interval kept busy; None: that is not known."""

@@ -25,6 +25,7 @@ from pdoperator.planning.adaptive.tuning import Tuning
 from pdoperator.planning.demand import fresh_demand
 from pdoperator.planning.error_budget import quantile
 from pdoperator.planning.horizon import lead_time_s
+from pdoperator.planning.split import in_proportion
 from pdoperator.planning.strategies.known_demand import held
 from pdoperator.planning.strategies.strategy import Context, Proposal, Strategy
 from pdoperator.planning.telling import needs
@@ -45,7 +46,7 @@ def adaptive(tuning: Tuning) -> Strategy:
             return replace(held(context, Reason.IDLE, "held: no request has come yet"), state=state)
         sizer = Sizer.of(state.shape, settings)
         state = state.with_load(at_s, _busy(demand.x, sizer))
-        return _Plan(context, tuning, state, sizer).proposal()
+        return _Plan(context, tuning, state, sizer, _burn(context, sizer)).proposal()
 
     return strategy
 
@@ -65,10 +66,10 @@ def _busy(demand: Demand | None, sizer: Sizer) -> PerRole[float]:
     return PerRole(demand.rate_rps * arrived, demand.rate_rps * sizer.per_request.decode)
 
 
-def _in_proportion(engines: int, like: PerRole[int]) -> int:
-    """How many of at least two engines prefill when they are split like others are, one of each role at least."""
-    total = like.prefill + like.decode
-    return min(engines - 1, max(1, round(engines * like.prefill / total))) if total else 1
+def _burn(context: Context, sizer: Sizer) -> float:
+    """The burn rate of the error budget; prompts that no engine is fast enough for count on nobody's account."""
+    hopeless = hopeless_share(sizer.shape, sizer.profile, sizer.targets.ttft_s)
+    return context.history.budget.burn(sizer.targets.misses, hopeless)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class _Plan:
     tuning: Tuning
     state: AdaptiveState
     sizer: Sizer
+    burn: float
 
     def proposal(self) -> Proposal:
         """Fleet and split, and why."""
@@ -92,7 +94,7 @@ class _Plan:
         for_soon = self.sizer.engines(soon)
         wanted, state = self._split(engines, for_soon, pressed)
         without = self._fleet(self._now(self.state.total), soon, pressed)
-        prefill = _in_proportion(without, wanted)
+        prefill = in_proportion(without, wanted)
         return Proposal(
             wanted=wanted,
             reason=Reason.EMERGENCY if pressed.prefill > defaults.BACKLOG_ENGINES else Reason.FORECAST,
@@ -118,16 +120,10 @@ class _Plan:
             return Peak(now, now, "LastValue", 0.0, trusted=True)
         return self.state.total.peak(self._horizon_s(), self._quantile(), defaults.FLEET_WINDOW_S)
 
-    def _burn(self) -> float:
-        """The burn rate of the error budget; prompts that no engine is fast enough for count on nobody's account."""
-        sizer = self.sizer
-        hopeless = hopeless_share(sizer.shape, sizer.profile, sizer.targets.ttft_s)
-        return self.context.history.budget.burn(sizer.targets.misses, hopeless)
-
     def _quantile(self) -> float:
         """Of the peak that the fleet is sized for: higher while misses use up the error budget."""
         least = self.tuning.quantile
-        return quantile(least, self._burn()) if self.tuning.error_budget else least
+        return quantile(least, self.burn) if self.tuning.error_budget else least
 
     def _soon(self, load: LoadForecast) -> float:
         """The load over the next seconds, which flips can still follow."""
@@ -161,9 +157,9 @@ class _Plan:
         there = self._affordable(engines)
         needed = PerRole(for_soon.prefill + pressed.prefill, max(for_soon.decode, pressed.decoding))
         may_flip = self.tuning.flips and at_s - self.state.flipped_s >= defaults.FLIP_DWELL_S
-        kept = _in_proportion(there, current)
+        kept = in_proportion(there, current)
         prefill = split(there, needed, kept, may_flip=may_flip)
-        asked = _in_proportion(engines, PerRole(prefill, there - prefill))
+        asked = in_proportion(engines, PerRole(prefill, there - prefill))
         state = self.state if prefill == kept else replace(self.state, flipped_s=at_s)
         return PerRole(asked, engines - asked), state
 
@@ -193,5 +189,5 @@ class _Plan:
             f"{for_soon.prefill:.1f}, decode {soon.decode:.1f} and {for_soon.decode:.1f}",
             f"prompts that wait are {pressed.waiting_s:.1f} engine-seconds",
             f"what decodes fills {pressed.decoding:.1f} engines",
-            f"misses of late are {self._burn():.0%} of what targets allow: planned for quantile {self._quantile():.2f}",
+            f"misses of late are {self.burn:.0%} of what targets allow: planned for quantile {self._quantile():.2f}",
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pdoperator.api.behavior import PolicyType, SelectPolicy
 from pdoperator.api.names import Role
 from pdoperator.api.reasons import Reason
-from pdoperator.api.values import PerRole
+from pdoperator.api.values import PerRole, total
 from pdoperator.planning.constraints.budget import fits_budget
 from pdoperator.planning.constraints.draft import Draft
 from pdoperator.planning.decision import History, Recommendation, Rescale
@@ -62,7 +62,7 @@ def _past(context: Context) -> tuple[Recommendation, ...]:
 
 
 def _shared(context: Context, draft: Draft) -> Draft:
-    allowed = _allowed(context, draft, lambda counts: counts.prefill + counts.decode)
+    allowed = _allowed(context, draft, total)
     target = draft.target
     if allowed.count != allowed.asked:
         target = resplit(allowed.count, draft.target, context.current, context.settings.limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pdoperator.api.names import Role
-from pdoperator.api.values import PerRole
+from pdoperator.api.values import PerRole, total
 
 
 def without_changes(
@@ -29,8 +29,8 @@ def without_changes(
     target = PerRole.of(held)
     if not shared_pool or target == asked:
         return target
-    least, most = sorted((_total(asked), _total(current)))
-    beyond = max(0, _total(target) - most) + min(0, _total(target) - least)
+    least, most = sorted((total(asked), total(current)))
+    beyond = max(0, total(target) - most) + min(0, total(target) - least)
 
     def evened(role: Role) -> int:
         change = target[role] - current[role]
@@ -38,7 +38,3 @@ def without_changes(
         return target[role] - undone
 
     return PerRole.of(evened)
-
-
-def _total(counts: PerRole[int]) -> int:
-    return counts.prefill + counts.decode

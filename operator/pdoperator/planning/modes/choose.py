@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pdoperator.api import defaults
 from pdoperator.api.autoscaling import Strategy
 from pdoperator.api.spec import Mode
-from pdoperator.api.values import PerRole
+from pdoperator.api.values import PerRole, total
 from pdoperator.planning.constraints.pause import active_pauses
 from pdoperator.planning.decision import Candidate
-from pdoperator.planning.modes.exchange import total
 from pdoperator.planning.modes.memory import Needs
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.split import split

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from pdoperator.api.autoscaling import Strategy
-from pdoperator.api.values import PerRole
+from pdoperator.api.values import PerRole, total
 from pdoperator.planning.decision import Candidate
 from pdoperator.planning.modes.memory import Needs
 from pdoperator.planning.settings import PlanSettings
@@ -21,11 +21,6 @@ from pdoperator.planning.strategies.strategy import Context, Proposal
 # The others take their size from a person, or from the readings of the engines that there are.
 _SIZED_FOR_DEMAND = (Strategy.ADAPTIVE, Strategy.DOPD, Strategy.MM1)
 _ROUNDING = 1e-9  # what is whole but for rounding errors is whole
-
-
-def total(counts: PerRole[int]) -> int:
-    """Engines of both roles."""
-    return counts.prefill + counts.decode
 
 
 def sized_for_demand(settings: PlanSettings) -> bool:

@@ -142,8 +142,14 @@ def remote_ttft_s(state: State, params: Params, p: int, r: int) -> float:
 
 @jit
 def _own_s(state: State, params: Params, r: int) -> float:
-    cached = min(state.requests[r].cached, state.requests[r].isl - 1)
+    cached = _cached(state, r)
     return prefill_s(params, cached, state.requests[r].isl - cached)
+
+
+@jit
+def _cached(state: State, r: int) -> int:
+    """Tokens of `r` that need no prefill; the last one always does."""
+    return min(state.requests[r].cached, state.requests[r].isl - 1)
 
 
 @jit
@@ -168,8 +174,7 @@ def choose(state: State, params: Params, r: int, now_s: float) -> tuple[int, boo
     d = _instead(state, params, p, r, remote_s)
     if d != NONE:
         return _taken(state, d), True, False
-    added_s = _others_s(state, params, p, r)
-    deferred = may_defer and remote_s + added_s + params.latency_s > params.ttft_s
+    deferred = may_defer and remote_s + _others_s(state, params, p, r) + params.latency_s > params.ttft_s
     if deferred:
         p = pick_prefill(state, True)
     return _taken(state, p), False, deferred
@@ -197,7 +202,7 @@ def _others_s(state: State, params: Params, p: int, r: int) -> float:
     """What prompts that come later may add to the TTFT of `r`: they fill the step that completes it, as many as were
     before it, and a decode step of theirs is awaited."""
     _, before = work_before(state, p, False)
-    tokens = before + state.requests[r].isl - min(state.requests[r].cached, state.requests[r].isl - 1)
+    tokens = before + state.requests[r].isl - _cached(state, r)
     steps = math.ceil(tokens / params.batched_tokens)
     later = min(steps * params.batched_tokens - tokens, before)
     return (steps - 1) * params.pass_s + params.ttft_b * later + params.tpot_s
