@@ -8,8 +8,9 @@ from typing import Any
 from pdoperator.api import defaults
 from pdoperator.api.reasons import Reason
 from pdoperator.api.units import timestamp
-from pdoperator.api.values import PerRole, Value
+from pdoperator.api.values import PerRole, Value, total
 from pdoperator.forecast.demand import Demand
+from pdoperator.planning.adaptive.needs import Sizer
 from pdoperator.planning.decide import decide
 from pdoperator.planning.decision import Decision, History
 from pdoperator.planning.settings import PlanSettings
@@ -80,6 +81,20 @@ def test_an_event_that_turns_out_smaller_still_keeps_its_factor_until_its_end() 
 def test_a_factor_of_an_event_that_has_begun_unseen_adds_nothing() -> None:
     decision, _ = at(event(-10, 3600, factor=3.0), (0, 10.0))
     assert decision.reason is Reason.LAST_VALUE
+
+
+def test_adaptive_which_forecasts_for_itself_is_prepared_as_early() -> None:
+    entry = {"from": timestamp(NOW_S + 200), "to": timestamp(NOW_S + 3600), "floor": 30.0}
+    launch = plan(strategy="Adaptive", calendar=[entry])
+    before, history = at(launch, (69, 3.0), (84, 3.0))
+    assert before.reason is Reason.FORECAST
+    decision, history = at(launch, (85, 3.0), history=history)
+    assert decision.reason is Reason.CALENDAR
+    assert decision.message.startswith("calendar 30.0 req/s, ISL 512, OSL 64 in 115 s needs prefill")
+    busy = Sizer.of(LOAD, launch).busy(30.0)
+    assert total(decision.target) > busy.prefill + busy.decode > total(before.target)
+    expected, _ = at(launch, (100, 60.0), history=history)
+    assert expected.reason is Reason.FORECAST  # the load itself is more than the calendar
 
 
 def test_an_idle_service_is_woken_for_an_event() -> None:

@@ -13,8 +13,9 @@ from dataclasses import replace
 from pdoperator.api import defaults
 from pdoperator.api.names import Role
 from pdoperator.api.reasons import Reason
-from pdoperator.api.values import PerRole
+from pdoperator.api.values import Missing, PerRole
 from pdoperator.planning.bottleneck import decode_holds_kv
+from pdoperator.planning.demand import fresh_demand
 from pdoperator.planning.readings import Read, kv_use, readings, waiting
 from pdoperator.planning.strategies.strategy import Context, Proposal, Strategy
 
@@ -41,6 +42,17 @@ def with_emergency(strategy: Strategy) -> Strategy:
         )
 
     return guarded
+
+
+def with_emergency_when_blind(strategy: Strategy) -> Strategy:
+    """The same, only while the demand is not known: for a strategy that looks at queues itself, but needs a demand."""
+    guarded = with_emergency(strategy)
+
+    def chosen(context: Context) -> Proposal:
+        blind = isinstance(fresh_demand(context.observation), Missing)
+        return guarded(context) if blind else strategy(context)
+
+    return chosen
 
 
 def _called_for(context: Context, role: Role, read: Read, limit: float) -> int:

@@ -10,14 +10,16 @@ from pdoperator.planning.adaptive.strategy import adaptive
 from pdoperator.planning.adaptive.tuning import Tuning
 from pdoperator.planning.settings import PlanSettings
 from pdoperator.planning.strategies.dopd import dopd
+from pdoperator.planning.strategies.emergency import with_emergency_when_blind
 from pdoperator.planning.strategies.external import external
+from pdoperator.planning.strategies.foreseen import with_calendar
 from pdoperator.planning.strategies.mm1 import mm1_strategy
 from pdoperator.planning.strategies.reactive import reactive
 from pdoperator.planning.strategies.static import disabled, static
 from pdoperator.planning.strategies.strategy import Restore, Strategy
 
 STRATEGIES: Mapping[autoscaling.Strategy, Strategy] = {
-    autoscaling.Strategy.ADAPTIVE: adaptive(Tuning()),
+    autoscaling.Strategy.ADAPTIVE: with_calendar(with_emergency_when_blind(adaptive(Tuning()))),
     autoscaling.Strategy.DOPD: dopd,
     autoscaling.Strategy.MM1: mm1_strategy,
     autoscaling.Strategy.REACTIVE: reactive,
