@@ -11,7 +11,7 @@ from pdoperator.api.reasons import Bottleneck, Reason
 from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning.decide import decide
-from pdoperator.planning.decision import Decision, History
+from pdoperator.planning.decision import Candidate, Decision, History
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.settings import PlanSettings
 from planning.fleet import NOW_S, engine, fleet, no_history, observation, settings
@@ -80,6 +80,15 @@ def test_a_bound_that_cuts_is_named_in_reason_and_message() -> None:
     assert decision.message.endswith("decode 1; gpuBudget makes it 2P:1D")
 
 
+def test_what_was_asked_for_and_rejected_is_told_with_what_spoke_against_it() -> None:
+    cut = after(scaling(gpuBudget=3), observation(LOAD))
+    assert cut.candidates == (
+        Candidate(PerRole(2, 1)),
+        Candidate(PerRole(4, 1), "gpuBudget makes it 2P:1D"),
+    )
+    assert after(scaling(), observation(LOAD)).candidates == ()  # nothing else was weighed
+
+
 def test_without_metrics_the_target_stays() -> None:
     decision = after(scaling(), observation(LOAD), observation(Missing("router r-1 did not answer")))
     assert (decision.target, decision.reason) == (PerRole(4, 1), Reason.HOLD_METRICS_MISSING)
@@ -116,6 +125,7 @@ def test_a_lower_need_waits_for_the_scale_down_window() -> None:
     assert decision.wanted == PerRole(4, 1)
     assert (decision.target, decision.reason) == (PerRole(12, 3), Reason.STABILIZED)
     assert decision.message.endswith("held at 12P:3D by the stabilisation window")
+    assert decision.candidates[1] == Candidate(PerRole(4, 1), "held at 12P:3D by the stabilisation window")
 
 
 def test_the_window_of_one_role_never_keeps_the_other_from_the_engines_it_needs_now() -> None:

@@ -64,5 +64,8 @@ def test_what_a_strategy_tells_of_itself_is_in_the_decision(plan: PlanSettings) 
     decision, _ = decide(plan, LOAD, no_history())
     assert decision.bottleneck is Bottleneck.ROUTER
     assert decision.evidence == ("queue wait 0.2 s",)
-    assert decision.candidates == (Candidate(PerRole(2, 1), rejected="one GPU more"),)
+    assert decision.candidates == (
+        Candidate(PerRole(1, 1)),
+        Candidate(PerRole(2, 1), rejected="one GPU more"),
+    )
     assert decision.without_forecast == PerRole(1, 2)

@@ -13,7 +13,7 @@ from pdoperator.planning.constraints.bounds import apply_limits, bounds, settled
 from pdoperator.planning.constraints.draft import Constraint, Draft
 from pdoperator.planning.constraints.fresh_readings import fresh_readings
 from pdoperator.planning.constraints.pause import paused
-from pdoperator.planning.decision import Decision, DryRun, History
+from pdoperator.planning.decision import Candidate, Decision, DryRun, History
 from pdoperator.planning.demand import with_demand, with_rate
 from pdoperator.planning.dry_run import begun, scored
 from pdoperator.planning.modes.in_mode import in_mode
@@ -59,7 +59,7 @@ def decide(
         bottleneck=finding.bottleneck,
         forecast=proposal.forecast,
         evidence=finding.evidence,
-        candidates=proposal.candidates,
+        candidates=_candidates(draft),
         without_forecast=proposal.without_forecast,
         dry_run=None if run is None else run.score,
     )
@@ -95,6 +95,13 @@ def _brought_up_to_now(history: History, settings: PlanSettings, observation: Ob
     if settings.calendar or history.events:
         history = replace(history, events=near_events(settings, observation, history))
     return history
+
+
+def _candidates(draft: Draft) -> tuple[Candidate, ...]:
+    """The target, then what the bounds and the strategy have rejected; nothing where nothing else was weighed."""
+    weighed = (*draft.rejected, *draft.proposal.candidates)
+    others = [candidate for candidate in weighed if candidate.rejected and candidate.target != draft.target]
+    return (Candidate(draft.target), *dict.fromkeys(others)) if others else ()
 
 
 def _finding(context: Context, proposal: Proposal) -> Finding:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pdoperator.api.reasons import Reason
 from pdoperator.api.values import PerRole, ratio_text
+from pdoperator.planning.decision import Candidate
 from pdoperator.planning.strategies.strategy import Context, Proposal
 
 
@@ -15,7 +16,7 @@ class Draft:
     """The target so far, and how it came about.
 
     `asked` is what `behavior` was asked for, within all bounds: what its windows remember. `limited` is the last bound
-    that changed something.
+    that changed something; `rejected` are the targets before each change, with what spoke against them.
     """
 
     proposal: Proposal
@@ -24,6 +25,7 @@ class Draft:
     why: str
     limited: Reason = Reason.WITHIN_LIMITS
     asked: PerRole[int] | None = None
+    rejected: tuple[Candidate, ...] = ()
 
     @classmethod
     def of(cls, proposal: Proposal) -> Draft:
@@ -34,16 +36,19 @@ class Draft:
         """With a target that a bound named `by` cut or raised; as it is where nothing changes."""
         if target == self.target:
             return self
-        why = f"{self.why}; {by} makes it {ratio_text(target)}"
-        return replace(self, target=target, limited=reason, why=why)
+        draft = self._changed(target, f"{by} makes it {ratio_text(target)}")
+        return replace(draft, limited=reason)
 
     def held_at(self, target: PerRole[int], reason: Reason, by: str) -> Draft:
         """With a target that is not what was asked for, for now, because of `by`."""
         if target == self.target:
             return self
-        return replace(
-            self, target=target, reason=reason, why=f"{self.why}; held at {ratio_text(target)} {by}"
-        )
+        draft = self._changed(target, f"held at {ratio_text(target)} {by}")
+        return replace(draft, reason=reason)
+
+    def _changed(self, target: PerRole[int], how: str) -> Draft:
+        rejected = (*self.rejected, Candidate(self.target, how))
+        return replace(self, target=target, why=f"{self.why}; {how}", rejected=rejected)
 
 
 Constraint = Callable[[Context, Draft], Draft]
