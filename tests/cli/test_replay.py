@@ -116,6 +116,7 @@ def test_a_truncated_gzip_is_said_to_be_that(tmp_path: Path, capsys: pytest.Capt
         (["--ttft", "2", *PROFILE], "has no unit"),
         (["--gpu-budget", "1", *PROFILE], "does not hold two engines"),
         (["--seed", "-1", *PROFILE], "--seed"),
+        (["--report", "/nowhere/report.html", *PROFILE], "there is no folder '/nowhere'"),
     ],
 )
 def test_wrong_options_are_one_line_and_exit_code_2(

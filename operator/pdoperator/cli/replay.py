@@ -78,6 +78,13 @@ class PoliciesType(click.ParamType[list[str]]):
         return list(dict.fromkeys(names))
 
 
+def _in_a_folder(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """A replay may take an hour: what would fail at its end fails here."""
+    if path is not None and not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(path.parent)!r}; make it first", ctx, param)
+    return path
+
+
 @click.command()
 @click.argument("trace", type=TraceType())
 @click.option("--profile", type=ProfileType(), required=True,
@@ -99,7 +106,7 @@ class PoliciesType(click.ParamType[list[str]]):
     "--bound/--no-bound", default=True, show_default=True, help="Search for the clairvoyant bound too."
 )
 @click.option("--report", type=click.Path(dir_okay=False, writable=True, path_type=Path),
-              help="Write an HTML report here.")  # fmt: skip
+              callback=_in_a_folder, help="Write an HTML report here.")  # fmt: skip
 @output_option
 def replay(
     trace: Trace,
@@ -133,9 +140,12 @@ def replay(
     compared = Compared(
         trace, scenario, [found[name] for name in policies], found.get(LOWER_BOUND), simulated_rps
     )
-    if report is not None:
-        write_report(report, trace, scenario, compared.runs, compared.bound)
     emit(compared.document(), output, compared.table)
+    if report is not None:
+        try:
+            write_report(report, trace, scenario, compared.runs, compared.bound)
+        except OSError as error:
+            raise click.ClickException(f"the report was not written: {error}") from None
 
 
 def _scenario(
