@@ -514,6 +514,16 @@ async def test_what_was_learnt_survives_a_restart(session: aiohttp.ClientSession
         await until(lambda: second.status["prefill"]["startupP90Seconds"] == 70.0)
 
 
+async def test_a_past_that_cannot_be_read_is_told_and_stops_nothing(session: aiohttp.ClientSession) -> None:
+    """dynamo PR#11842: a history that was configured and could not be read was passed over without a word."""
+    nobody = {"prometheus": {"url": "http://127.0.0.1:9"}}
+    scaling = {"strategy": "Static", "interval": "50ms", "metrics": nobody}
+    async with running(World(static(1, 1, autoscaling=scaling), session)) as world:
+        await until(lambda: world.status != {})
+        told = [event["message"] for event in world.kube.find("Event")]
+    assert any("days and weeks are learnt anew" in message for message in told)
+
+
 async def test_pods_that_have_ended_are_no_engines(session: aiohttp.ClientSession) -> None:
     world = World(static(1, 1), session)
     world.has_pod("evicted", phase="Failed", conditions=[])

@@ -40,6 +40,7 @@ from pdoperator.planning.modes.choose import mode_of
 from pdoperator.planning.observation import Observation
 from pdoperator.planning.steps import next_steps
 from pdoperator.signals.observe import ServiceScraper
+from pdoperator.signals.prometheus import PrometheusError
 from pdoperator.signals.startup import StartUps
 
 log = logging.getLogger(__name__)
@@ -176,9 +177,18 @@ class ServiceLoop:
         """What the operator before us knew: the target from status, the rest from its ConfigMap."""
         texts = await self._memory.read()
         self._scraper.startups = StartUps.from_text(texts.get("startups", ""))
-        past = Past() if "demand" in texts else await self._sources.past(plan)
+        past = Past() if "demand" in texts else await self._past(plan)
         target = desired(self._reporter.status) or plan.settings.first
         return await asyncio.to_thread(history_from_texts, texts, past, plan.settings, target)
+
+    async def _past(self, plan: Plan) -> Past:
+        """The demand before our time; where its source does not answer people are told what that costs."""
+        try:
+            return await self._sources.past(plan)
+        except PrometheusError as failure:
+            text = f"the demand before was not read, so days and weeks are learnt anew: {failure}"
+            self._reporter.tell(Event(Reason.FAILED_GET_METRICS, text, warning=True))
+            return Past()
 
     def _texts(self) -> dict[str, str]:
         texts = history_to_texts(self._history) if self._history else {}

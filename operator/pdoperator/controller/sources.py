@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 
@@ -12,9 +11,7 @@ from pdoperator.controller.plan import Plan
 from pdoperator.controller.remembered import Past
 from pdoperator.signals.observe import ServiceScraper
 from pdoperator.signals.pods import PodView
-from pdoperator.signals.prometheus import FromPrometheus, PrometheusError
-
-log = logging.getLogger(__name__)
+from pdoperator.signals.prometheus import FromPrometheus
 
 TRY_AGAIN_S = 60.0  # a source that did not pass is tried this often
 
@@ -50,15 +47,11 @@ class Sources:
             self._passed = not self.problems
 
     async def past(self, plan: Plan) -> Past:
-        """What the source knows of the demand before our time; nothing without one, or if it does not answer."""
+        """What the source knows of the demand before our time; nothing without one. Raises PrometheusError."""
         if self._prometheus is None:
             return Past()
         step_s, now_s = plan.settings.interval_s, time.time()
-        try:
-            return Past(
-                await self._prometheus.demand(now_s - plan.settings.window * step_s, now_s, step_s),
-                await self._prometheus.demand(now_s - defaults.BACKFILL_S, now_s, defaults.BACKFILL_STEP_S),
-            )
-        except PrometheusError as failure:
-            log.warning("service %s/%s: the history was not filled: %s", *self._key, failure)
-            return Past()
+        return Past(
+            await self._prometheus.demand(now_s - plan.settings.window * step_s, now_s, step_s),
+            await self._prometheus.demand(now_s - defaults.BACKFILL_S, now_s, defaults.BACKFILL_STEP_S),
+        )
