@@ -13,7 +13,7 @@ from pdoperator.api.reasons import Bottleneck
 from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning.bottleneck import Finding, find_bottleneck
-from pdoperator.planning.observation import EngineView, Transfers
+from pdoperator.planning.observation import EngineView, PrefillTimes, Transfers
 from planning.fleet import busy, engine, fleet, observation, settings, unread
 
 LOAD = Demand(3.0, 512, 64)
@@ -91,6 +91,41 @@ def found(engines: tuple[EngineView, ...], wanted: tuple[int, int] = (1, 1), **s
                 "requests wait before they reach an engine",
             ),
             id="first tokens come too late, and no engine has a queue",
+        ),
+        *(
+            pytest.param(
+                CALM,
+                {"ttft_s": Value(3.0), "prefill_times": Value(PrefillTimes(wait_s, service_s))},
+                bottleneck,
+                ("TTFT 3.00 s is beyond its target of 2 s, and prefill has no queue", *evidence),
+                id=name,
+            )
+            for name, wait_s, service_s, bottleneck, evidence in (
+                (
+                    "most of the time passes before the engines",
+                    0.1,
+                    0.4,
+                    Bottleneck.ROUTER,
+                    (
+                        "requests wait before they reach an engine",
+                        "prompts wait 0.10 s in front of prefill engines and take 0.40 s there",
+                    ),
+                ),
+                (
+                    "prompts have waited at the engines, though none does now",
+                    2.1,
+                    0.4,
+                    Bottleneck.PREFILL,
+                    ("prompts wait 2.10 s in front of prefill engines and take 0.40 s there",),
+                ),
+                (
+                    "the engines' own work takes that long",
+                    0.1,
+                    2.4,
+                    Bottleneck.NONE,
+                    ("prompts wait 0.10 s in front of prefill engines and take 2.40 s there",),
+                ),
+            )
         ),
         pytest.param(
             CALM,

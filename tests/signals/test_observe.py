@@ -11,7 +11,7 @@ from pdoperator.api import names
 from pdoperator.api.names import Pool, Role, State
 from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.forecast.demand import Demand
-from pdoperator.planning.observation import EngineView, Observation, Transfers
+from pdoperator.planning.observation import EngineView, Observation, PrefillTimes, Transfers
 from pdoperator.signals import readings as readings_module
 from pdoperator.signals.observe import ServiceScraper
 from pdoperator.signals.pods import PodView
@@ -244,6 +244,28 @@ async def test_prefix_hits_are_those_of_prefill_engines_over_the_interval(cluste
     assert isinstance(seen.demand, Value)
     assert seen.demand.x is not None
     assert seen.demand.x.prefix_hit == pytest.approx(0.25)
+
+
+async def test_waits_of_prompts_are_told_apart_from_the_work_on_them(cluster: Cluster) -> None:
+    """dynamo PR#11624: one figure for both let a prompt's own time ask for more engines."""
+
+    def engine(queue_s: float, prefill_s: float, prompts: float) -> str:
+        return prefix(
+            0,
+            0,
+            request_queue_time_seconds_sum=queue_s,
+            request_queue_time_seconds_count=prompts,
+            request_prefill_time_seconds_sum=prefill_s,
+            request_prefill_time_seconds_count=prompts,
+        )
+
+    fleet = (PREFILL, ENGINE)
+    cluster.answers |= {"10.0.1.1": router_text(0), "10.0.3.1": engine(9, 9, 9), "10.0.2.1": engine(0, 0, 0)}
+    assert isinstance((await cluster.after(0, engines=fleet)).prefill_times, Missing)
+    cluster.answers |= {"10.0.3.1": engine(11, 10, 13), "10.0.2.1": engine(500, 50, 4)}
+    seen = await cluster.after(10, engines=fleet)
+    assert seen.prefill_times == Value(PrefillTimes(wait_s=0.5, service_s=0.25))
+    assert isinstance((await cluster.after(10, engines=fleet)).prefill_times, Missing)  # no prompt, no mean
 
 
 async def test_transfers_are_counted_over_the_interval_and_a_restart_from_zero(cluster: Cluster) -> None:

@@ -11,7 +11,7 @@ from pdoperator.api.reasons import SignalUse
 from pdoperator.api.status import SignalStatus
 from pdoperator.api.values import Missing, Value
 from pdoperator.forecast.demand import Demand
-from pdoperator.planning.observation import EngineView, Observation, SloCounts, Transfers
+from pdoperator.planning.observation import EngineView, Observation, PrefillTimes, SloCounts, Transfers
 
 U = TypeVar("U")
 
@@ -60,6 +60,10 @@ def _slo(counts: SloCounts) -> str:
     return f"{counts.missed} of {counts.ended} requests missed a target"
 
 
+def _times(seen: PrefillTimes) -> str:
+    return f"prompts wait {seen.wait_s:.3f} s and take {seen.service_s:.3f} s"
+
+
 def _transfers(seen: Transfers) -> str:
     return f"{seen.done} done, {seen.failed} failed, {seen.expired} expired, {seen.late} late"
 
@@ -97,6 +101,7 @@ _SIGNALS = (
         _over_engines(lambda e: e.kv_use, lambda xs: f"{max(xs):.0%} at the fullest of {len(xs)} engines"),
         SignalUse.LEFT_OUT,
     ),
+    _Signal("prefillTime", lambda o: _map(o.prefill_times, _times), SignalUse.LEFT_OUT),
     _Signal("prefixHit", lambda o: _map(o.prefix_hit, lambda x: f"{x:.0%}"), SignalUse.COLD_CACHE),
     _Signal("transfers", lambda o: _map(o.transfers, _transfers), SignalUse.LEFT_OUT),
     _Signal("startup", lambda o: _map(o.startup_p90_s, lambda x: f"p90 {x:.0f} s"), SignalUse.DEFAULT),

@@ -108,7 +108,7 @@ def _slow_decode(settings: PlanSettings, observation: Observation) -> Finding | 
 
 
 def _before_the_engines(settings: PlanSettings, observation: Observation) -> Finding | None:
-    """TTFT is missed while no engine has a queue: either each prompt takes that long, or the router lets them wait."""
+    """TTFT is missed while no engine has a queue now: prompts take that long, have waited, or wait at the router."""
     ttft_s = fresh(observation.ttft_s)
     queue = readings(observation.engines, Role.PREFILL, waiting).mean
     if ttft_s is None or ttft_s <= settings.ttft_target_s or queue is None or queue >= 1:
@@ -116,10 +116,21 @@ def _before_the_engines(settings: PlanSettings, observation: Observation) -> Fin
     text = (
         f"TTFT {ttft_s:.2f} s is beyond its target of {settings.ttft_target_s:g} s, and prefill has no queue"
     )
-    alone = _slow_prompts(settings, observation)
+    alone, times = _slow_prompts(settings, observation), fresh(observation.prefill_times)
+    told = (
+        ()
+        if times is None
+        else (
+            f"prompts wait {times.wait_s:.2f} s in front of prefill engines and take {times.service_s:.2f} s there",
+        )
+    )
     if alone:
-        return Finding(Bottleneck.NONE, (text, *alone))
-    return Finding(Bottleneck.ROUTER, (text, "requests wait before they reach an engine"))
+        return Finding(Bottleneck.NONE, (text, *alone, *told))
+    if times is not None and times.wait_s + times.service_s > ttft_s / 2:
+        return Finding(
+            Bottleneck.PREFILL if times.wait_s > times.service_s else Bottleneck.NONE, (text, *told)
+        )
+    return Finding(Bottleneck.ROUTER, (text, "requests wait before they reach an engine", *told))
 
 
 def _slow_prompts(settings: PlanSettings, observation: Observation) -> tuple[str, ...]:

@@ -59,6 +59,14 @@ class Transfers:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefillTimes:
+    """Means over prompts, in seconds: the wait in front of the engine, and its work from there to the first token."""
+
+    wait_s: float
+    service_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SloCounts:
     """Requests that ended over the last interval, and those of them that missed a target; failed ones are misses."""
 
@@ -80,4 +88,5 @@ class Observation:
     startup_p90_s: Value[float] | Missing = _NOT_MEASURED  # pod created to ready, measured pod by pod
     transfers: Value[Transfers] | Missing = _NOT_MEASURED
     prefix_hit: Value[float] | Missing = _NOT_MEASURED  # share of prompt tokens found in a prefix cache
+    prefill_times: Value[PrefillTimes] | Missing = _NOT_MEASURED  # at the engines that prefill
     unread: str = ""  # which router that serves could not be read, and why; empty: all were

@@ -21,13 +21,20 @@ _COUNTERS = {
     "failed": "vllm:nixl_num_failed_transfers_total",
     "expired": "vllm:nixl_num_kv_expired_reqs_total",
     "late": "vllm:nixl_num_notifications_after_expiry_total",
+    "queue_s": "vllm:request_queue_time_seconds_sum",
+    "queued": "vllm:request_queue_time_seconds_count",
+    "prefill_s": "vllm:request_prefill_time_seconds_sum",
+    "prefilled": "vllm:request_prefill_time_seconds_count",
 }
 ENGINE_SERIES = frozenset({_RUNNING, _WAITING, _KV_USAGE, *_COUNTERS.values()})
 
 
 @dataclass(frozen=True, slots=True)
 class EngineCounts(Counters):
-    """An engine's counters: the first two in tokens; transfers where KV is received, the last two where held."""
+    """An engine's counters: the first two in tokens; transfers where KV is received, expired and late where held.
+
+    Seconds that requests waited for their first step, and from there to their first token; of so many.
+    """
 
     prefix_queries: float = 0.0
     prefix_hits: float = 0.0
@@ -35,6 +42,10 @@ class EngineCounts(Counters):
     failed: float = 0.0
     expired: float = 0.0
     late: float = 0.0
+    queue_s: float = 0.0
+    queued: float = 0.0
+    prefill_s: float = 0.0
+    prefilled: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

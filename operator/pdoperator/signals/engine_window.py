@@ -1,4 +1,4 @@
-"""Counters of all engines over an interval: prefix-cache hits and KV transfers. Pure."""
+"""Counters of all engines over an interval: prefix-cache hits, times of prompts, KV transfers. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from pdoperator.api.values import Missing, Value
-from pdoperator.planning.observation import Transfers
+from pdoperator.planning.observation import PrefillTimes, Transfers
 from pdoperator.signals.engine_metrics import EngineCounts
 
 _NONE_READ = Missing("no engine has been read twice")
@@ -18,6 +18,7 @@ class EngineInterval:
 
     prefix_hit: Value[float] | Missing = _NONE_READ
     transfers: Value[Transfers] | Missing = _NONE_READ
+    prefill_times: Value[PrefillTimes] | Missing = _NONE_READ
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class EngineWindow:
     def close(
         self, read: Mapping[str, EngineCounts], prefilling: Collection[str], now_s: float
     ) -> EngineInterval:
-        """Ends the interval. Hits are those of the engines in `prefilling`, of all where it names none.
+        """Ends the interval. Hits and times are those of the engines in `prefilling`, of all where it names none.
 
         Without a prompt in the interval the share last seen stands, with its age.
         """
@@ -49,10 +50,16 @@ class EngineWindow:
         transfers = Transfers(
             int(everywhere.transfers), int(everywhere.failed), int(everywhere.expired), int(everywhere.late)
         )
-        return EngineInterval(self._last_prefix_hit(now_s), Value(transfers))
+        return EngineInterval(self._last_prefix_hit(now_s), Value(transfers), _times(prompts))
 
     def _last_prefix_hit(self, now_s: float) -> Value[float] | Missing:
         if self._prefix_hit is None:
             return Missing("no prompt has been looked up in a prefix cache yet")
         share, seen_s = self._prefix_hit
         return Value(share, now_s - seen_s)
+
+
+def _times(prompts: EngineCounts) -> Value[PrefillTimes] | Missing:
+    if not (prompts.queued and prompts.prefilled):
+        return Missing("no prompt was prefilled")
+    return Value(PrefillTimes(prompts.queue_s / prompts.queued, prompts.prefill_s / prompts.prefilled))

@@ -64,6 +64,7 @@ class ServiceScraper:
             startup_p90_s=self.startups.quantile(0.9),
             transfers=over_engines.transfers,
             prefix_hit=over_engines.prefix_hit,
+            prefill_times=over_engines.prefill_times,
             unread=table.unread,
         )
 
