@@ -30,6 +30,7 @@ def ticks(count: int, history: History | None = None, **forecast: Any) -> tuple[
 
 
 def test_the_models_compete_and_the_winner_is_named_with_its_skill() -> None:
+    """dynamo#14238, PR#5554: predictors were chosen by a picture, never against the last value."""
     ahead, history = ticks(300)
     assert ahead.model not in ("", "Auto", "AutoARIMA")
     assert ahead.skill is not None

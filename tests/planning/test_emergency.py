@@ -44,6 +44,7 @@ def test_what_an_overload_calls_for(readings: dict[str, Any], wanted: tuple[int,
 
 
 def test_a_strategy_that_asks_for_more_already_is_left_alone() -> None:
+    """aibrix#1418: forecast and reaction belong into one decision, not into two controllers."""
     assert proposed(fleet(4, 2, prefill_waiting=7.5), (9, 9)).reason is Reason.FORECAST
 
 

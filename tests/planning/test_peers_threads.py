@@ -56,7 +56,7 @@ def running(prefill: int, decode: int) -> History:
 
 @pytest.mark.parametrize("strategy", FORECASTING)
 def test_a_read_that_failed_is_no_idle_window(strategy: str) -> None:
-    """dynamo#14765: a Prometheus error read as 0 requests shrank pools under traffic."""
+    """dynamo#14765, aibrix PR#2592: an error or a wrong name read as 0 requests shrank pools under traffic."""
     busy, failed = (
         observation(LOAD, engines=fleet(12, 3)),
         observation(Missing("timeout"), engines=fleet(12, 3)),

@@ -61,6 +61,7 @@ def test_an_engine_whose_work_is_not_known_flips_last() -> None:
 
 
 def test_each_revision_can_serve_by_itself_while_a_new_one_rolls_out() -> None:
+    """kserve PR#6218, llm-d-modelservice#252: prefill and decode of different revisions were paired."""
     fleet = [engine("a", P), engine("b", P), engine("c", D), engine("x", BOTH, revision="r2")]
     assert assign_roles(PerRole(2, 1), fleet) == {"a": P, "b": P, "c": D, "x": D}
     fleet = [*fleet, engine("y", BOTH, revision="r2")]

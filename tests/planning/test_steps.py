@@ -64,6 +64,7 @@ def test_an_engine_that_is_not_ready_gets_no_role() -> None:
 
 
 def test_a_changed_ratio_flips_an_engine_and_starts_none() -> None:
+    """llm-d-autoscaling#736, DistServe#28: roles that follow the load were asked for, and nobody had them."""
     fleet = [*PAIR, engine("d2", D, outstanding=Value(PerRole(0, 7)))]
     assert steps((2, 1), fleet) == [SetRole("d", P, flip=True)]
 
@@ -154,6 +155,7 @@ def test_an_empty_engine_is_removed() -> None:
     ],
 )
 def test_a_draining_engine_is_not_removed_while(change: dict[str, Any]) -> None:
+    """dynamo#13559, #9344, kthena#1589: engines went with requests in flight, or with KV that decode was pulling."""
     assert steps((1, 1), [*PAIR, draining("x", **change)]) == []
 
 
@@ -166,6 +168,7 @@ def test_an_engine_that_never_starts_is_not_removed_while_a_rollout_would_let_a_
 
 
 def test_a_drain_that_takes_too_long_ends_in_removal() -> None:
+    """aibrix#2413: a drain needs a limit."""
     stuck = draining("x", since_s=defaults.DRAIN_TIMEOUT_S, outstanding=Value(PerRole(0, 2)))
     assert steps((1, 1), [*PAIR, stuck]) == [Remove("x", defaults.DRAIN_TIMEOUT_S, timed_out=True)]
 
@@ -207,6 +210,7 @@ def test_a_drain_is_not_given_up_before_the_lease_of_its_kv_has_run_out() -> Non
 def test_the_victim_is_the_engine_that_costs_least_to_lose(
     dear: dict[str, Any], cheap: dict[str, Any]
 ) -> None:
+    """llm-d-autoscaling#1152, kubernetes#124821: any pod was deleted, however much it was doing."""
     fleet = [engine("p", P, node="full"), engine("dear", D, **dear), engine("cheap", D, **cheap)]
     assert steps((1, 1), fleet) == [StartDrain("cheap")]
 

@@ -125,6 +125,7 @@ def test_isl_is_that_of_admitted_requests_where_admission_knows_it(routers: Rout
 
 
 def test_demand_in_overload_is_what_is_admitted_not_what_finishes(routers: Routers) -> None:
+    """dynamo PR#11693: completions, which capacity caps, hid the demand of an overload from the forecast."""
     overload = finished(10) + Counts(100, 100, 1, 10, 1)
     assert routers.interval(NOW_S + 10, a=overload).demand == Value(Demand(10.0, 100.0, 10.0))
 

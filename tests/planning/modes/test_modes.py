@@ -170,6 +170,7 @@ def test_a_decision_tells_what_its_forecast_takes_aggregated() -> None:
 
 
 def test_auto_changes_once_the_other_mode_has_been_better_for_minutes() -> None:
+    """llm-d#48, dynamo#3774: disaggregation is often the slower mode, and nobody said when."""
     decisions, _ = run(auto(), history(9, 7), [LONG] * (held(defaults.MODE_HOLD_S) + 10))
     changes = held(defaults.MODE_HOLD_S) - 1
     assert modes(decisions) == "D" * changes + "A" * 11
