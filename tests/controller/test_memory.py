@@ -25,6 +25,7 @@ from pdoperator.controller.remembered import (
 from pdoperator.forecast.demand import Demand, DemandHistory, Sample
 from pdoperator.forecast.load_forecast import LoadForecast
 from pdoperator.planning.decision import History
+from pdoperator.planning.dry_run import begun
 from pdoperator.planning.error_budget import ErrorBudget
 from pdoperator.planning.modes.memory import ModeMemory, Needs
 from pdoperator.planning.settings import PlanSettings, plan_settings
@@ -100,10 +101,11 @@ def test_the_history_of_decisions_is_the_same_after_a_restart() -> None:
         rate=rate,
         mode=mode,
         budget=ErrorBudget(90.0, 4.0),
+        dry_run=begun(PerRole(2, 1), 1e9),
     )
     after = history_from_texts(history_to_texts(before), Past(), SETTINGS, TARGET)
     assert (after.demand, after.target) == (before.demand, TARGET)
-    assert (after.mode, after.budget) == (mode, before.budget)
+    assert (after.mode, after.budget, after.dry_run) == (mode, before.budget, before.dry_run)
     assert after.rate is not None
     assert after.rate.fine.values() == pytest.approx(rate.fine.values(), rel=1e-3)
 

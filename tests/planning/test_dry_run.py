@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from pdoperator.api.values import PerRole, Value
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning.decide import decide
 from pdoperator.planning.decision import Decision, DryRunScore, History
-from pdoperator.planning.dry_run import told
+from pdoperator.planning.dry_run import from_text, to_text, told
 from pdoperator.planning.settings import PlanSettings
 from planning.fleet import NOW_S, fleet, no_history, observation, settings
 
@@ -67,6 +68,21 @@ def test_it_owns_up_to_the_time_until_its_engines_would_have_served() -> None:
     # The fleet that there was lacks engines all the time, its own only until they would have started.
     assert found.actual_short_s == pytest.approx(9 * 15)
     assert found.short_s == pytest.approx(STARTUP_S)
+
+
+def test_its_score_goes_on_after_a_restart_of_the_operator() -> None:
+    _, history = after(*[SMALL] * 5)
+    assert history.dry_run is not None
+    kept = replace(history, dry_run=from_text(to_text(history.dry_run)))
+    found, _ = after(SMALL, history=kept, since=5)
+    assert found.dry_run == score(*[SMALL] * 6)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"target": [1, 2], "score": {"other": 1}}', '{"target": 3}']
+)
+def test_what_another_version_wrote_is_nothing(text: str) -> None:
+    assert from_text(text) is None
 
 
 def test_time_that_nobody_watched_is_on_no_account() -> None:

@@ -13,6 +13,7 @@ from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import Demand, DemandHistory, Sample
 from pdoperator.forecast.load_forecast import LoadForecast
 from pdoperator.forecast.load_text import UnreadableHistoryError
+from pdoperator.planning import dry_run
 from pdoperator.planning.decision import History
 from pdoperator.planning.error_budget import ErrorBudget
 from pdoperator.planning.modes.memory import ModeMemory
@@ -38,6 +39,8 @@ def history_to_texts(history: History) -> dict[str, str]:
         "mode": history.mode.to_text(),
         "budget": history.budget.to_text(),
     }
+    if history.dry_run is not None:
+        texts["dryRun"] = dry_run.to_text(history.dry_run)
     if history.rate is not None:
         texts["rate"] = history.rate.to_text()
     if isinstance(history.state, Lasting) and history.strategy is not None:
@@ -57,6 +60,7 @@ def history_from_texts(
         demand,
         target=target,
         rate=_rate(texts.get("rate", ""), past, settings),
+        dry_run=dry_run.from_text(texts.get("dryRun", "")),
         budget=ErrorBudget.from_text(texts.get("budget", "")),
         mode=ModeMemory.from_text(texts.get("mode", "")),
         strategy=settings.strategy,

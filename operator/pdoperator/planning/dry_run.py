@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pdoperator.api import defaults
 from pdoperator.api.names import Role
@@ -54,6 +55,21 @@ def told(score: DryRunScore) -> str:
         f" {score.actual_gpu_s / 3600:.1f}) and lacked engines for {score.short_s / 60:.1f} min (as it was:"
         f" {score.actual_short_s / 60:.1f})"
     )
+
+
+def to_text(run: DryRun) -> str:
+    """Its target and its score as JSON."""
+    return json.dumps({"target": [run.target.prefill, run.target.decode], "score": asdict(run.score)})
+
+
+def from_text(text: str) -> DryRun | None:
+    """What `to_text` wrote, its engines taken as started; nothing from anything else, as of another version."""
+    try:
+        body = json.loads(text)
+        target, score = PerRole(*map(int, body["target"])), DryRunScore(**body["score"])
+        return replace(begun(target, score.until_s), score=score)
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _since(targets: tuple[Recommendation, ...], at_s: float) -> tuple[Recommendation, ...]:
