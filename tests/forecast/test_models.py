@@ -143,5 +143,16 @@ def test_an_outlook_goes_on_with_a_day_that_returns() -> None:
     assert ahead.levels[:12] == pytest.approx(wave[:12], abs=0.5)
 
 
+def test_what_an_outlook_expects_is_what_its_model_says_of_the_next_minutes() -> None:
+    plain = LoadForecast.empty(5.0)
+    for step in range(1, 121):
+        plain = plain.observe(step * 5.0, 4.0)
+    growing = plain.with_outlook(Outlook(plain.coarse.end + 1, np.array([4.0, 4.4])))
+    for step in range(121, 181):  # it tells from the next five minutes on
+        plain, growing = plain.observe(step * 5.0, 4.0), growing.observe(step * 5.0, 4.0)
+    said, expected = (f.each_model(120, 30)[NAMES.index("Outlook"), 0] for f in (plain, growing))
+    assert expected - said == pytest.approx(0.4, abs=0.02)
+
+
 def test_an_outlook_needs_an_hour() -> None:
     assert outlook(Buckets.of(DAY, 11, np.arange(11.0))) is None

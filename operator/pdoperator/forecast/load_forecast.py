@@ -209,6 +209,11 @@ class LoadForecast:
             season=season_at(coarse),
         )
 
+    def _season(self, coarse: Buckets) -> Season:
+        """The season, and what the outlook expects after it."""
+        trend = 0.0 if self.outlook is None else self.outlook.growth(coarse.end)
+        return replace(season_at(coarse), trend=trend)
+
     @property
     def _per_coarse(self) -> int:
         return max(1, round(COARSE_S / self.interval_s))
@@ -222,7 +227,7 @@ class LoadForecast:
         coarse, season, tracks = self.coarse, self.season, self.tracks
         if fine.end % self._per_coarse == 0:
             coarse = coarse.appended(fine.mean(fine.end - self._per_coarse, fine.end))
-            season = season_at(coarse)
+            season = self._season(coarse)
         if (
             fine.size * self.interval_s >= _FIRST_S
             and fine.known
