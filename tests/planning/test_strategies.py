@@ -47,6 +47,13 @@ def test_every_strategy_of_the_spec_is_there() -> None:
     assert set(STRATEGIES) == set(Strategy)
 
 
+@pytest.mark.parametrize(("given", "planned"), [({}, "0.80"), ({"quantile": 0.95}, "0.95")])
+def test_adaptive_plans_for_the_quantile_that_the_spec_gives(given: dict[str, float], planned: str) -> None:
+    ours = settings(autoscaling={"strategy": "Adaptive", "forecast": given})
+    decision, _ = decide(ours, LOAD, no_history())
+    assert decision.evidence[3].endswith(f"planned for quantile {planned}")
+
+
 def test_what_a_strategy_keeps_is_handed_back_to_it(plan: PlanSettings) -> None:
     history = no_history()
     for calls in (1, 2, 3):

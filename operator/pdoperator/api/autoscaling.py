@@ -48,11 +48,14 @@ class Forecast(ApiModel):
         defaults.FORECAST_WINDOW
     )
     quantile: Annotated[
-        float,
+        float | None,
         Field(
-            ge=0.5, le=0.99, description="With model Auto: how sure the rate is not to exceed the forecast."
+            ge=0.5,
+            le=0.99,
+            description="How sure the load is not to exceed the forecast, with model Auto and strategy Adaptive; "
+            f"absent: {defaults.FORECAST_QUANTILE}, with Adaptive {defaults.FLEET_QUANTILE}.",
         ),
-    ] = defaults.FORECAST_QUANTILE
+    ] = None
     horizon: Annotated[
         Horizon,
         Field(

@@ -138,7 +138,7 @@ class PlanSettings:
 
     `profile_named`: the profile is the model's own; else the preset's, of some model. Percentiles are 1 to 99.
     `startup_s` stands in for the start-up time of an engine until it is measured. `horizon_s` of the forecast; None:
-    each strategy has its own. `quantile` of the forecast, 0.5 to 0.99.
+    each strategy has its own. `quantile` of the forecast, 0.5 to 0.99; None: each strategy has its own.
     """
 
     strategy: Strategy
@@ -158,7 +158,7 @@ class PlanSettings:
     model: ForecastModel
     window: int
     horizon_s: float | None
-    quantile: float
+    quantile: float | None
     behavior: BehaviorRules
     dry_run: bool = False
     pauses: tuple[Pause, ...] = ()

@@ -34,7 +34,8 @@ def demand_ahead(context: Context, horizon_s: float) -> Forecasted:
 
 def _peak(settings: PlanSettings, rate: LoadForecast, lengths: Demand, horizon_s: float) -> Forecasted:
     """The rate that is not exceeded up to the horizon, at the spec's quantile; the lengths as they are."""
-    peak = rate.peak(horizon_s, settings.quantile, defaults.PEAK_WINDOW_S)
+    quantile = defaults.FORECAST_QUANTILE if settings.quantile is None else settings.quantile
+    peak = rate.peak(horizon_s, quantile, defaults.PEAK_WINDOW_S)
     demand = replace(lengths, rate_rps=peak.value)
     return Forecasted(demand, peak.model, horizon_s, peak.note, peak.skill, peak.trusted)
 
