@@ -105,3 +105,4 @@ class Reason(StrEnum):
     ENGINE_GIVEN_UP = "EngineGivenUp"
     ENGINE_DRAINED = "EngineDrained"
     DRAIN_TIMEOUT = "DrainTimeout"
+    LATE_TRANSFERS = "LateTransfers"

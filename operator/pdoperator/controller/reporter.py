@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pdoperator.api import defaults
 from pdoperator.api.reasons import Reason
 from pdoperator.api.status import Status
+from pdoperator.api.values import Value
 from pdoperator.cluster.events import Event, Subject
 from pdoperator.cluster.kube import PD_SERVICES, Kube, KubeError, Object
 from pdoperator.controller.metrics import Metrics
@@ -74,6 +75,11 @@ def _wrong(situation: Situation) -> list[Trouble]:
     troubles += [
         Trouble(Reason.FAILED_GET_METRICS, "source", problem) for problem in situation.source_problems
     ]
+    seen = situation.decided_on
+    if seen and isinstance(seen.transfers, Value) and seen.transfers.x.late:
+        late = f"{seen.transfers.x.late} KV transfers came after their lease had run out, so answers may be wrong"
+        fix = "raise transport.kvLeaseSeconds, or add decode engines"
+        troubles.append(Trouble(Reason.LATE_TRANSFERS, "late", f"{late}; {fix}"))
     if situation.conflict:
         troubles.append(Trouble(Reason.CONFLICT, situation.conflict, situation.conflict))
     return troubles
