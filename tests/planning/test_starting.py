@@ -83,6 +83,21 @@ def test_a_pool_whose_engines_do_not_start_is_bounded_and_the_other_is_not_taken
     assert apply_limits(PerRole(2, 3), obtainable(limits(), fleet, [late])).target == PerRole(1, 3)
 
 
+def test_what_a_role_gave_up_for_one_that_cannot_start_goes_back_to_it() -> None:
+    """dynamo#12428: of a rebalance at full budget the second half failed, and the planner stayed stuck."""
+    late = [starting(f"late{n}", 9999, Pool.PREFILL) for n in range(2)]
+    fleet = [
+        *(engine(f"p{n}", P, pool=Pool.PREFILL) for n in range(4)),
+        *(engine(f"d{n}", D, pool=Pool.DECODE) for n in range(2)),
+        *late,
+    ]
+    bounds = obtainable(limits(budget=8), fleet, late)
+    assert apply_limits(PerRole(6, 2), bounds).target == PerRole(4, 2)
+    assert apply_limits(PerRole(4, 4), bounds).target == PerRole(4, 4)
+    both = obtainable(bounds, fleet, [starting("d9", 9999, Pool.DECODE)])
+    assert apply_limits(PerRole(6, 6), both).target == PerRole(4, 2)
+
+
 def test_minimum_replicas_stand_whatever_starts() -> None:
     late = starting("late", 9999)
     bounds = obtainable(limits(p=(2, 4, 1)), [engine("a", D), late], [late])

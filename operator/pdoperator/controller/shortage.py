@@ -27,7 +27,8 @@ class Shortage:
         fresh = [engine for engine in late if engine.name not in self._given_up]
         if fresh:
             self._given_up |= {engine.name for engine in fresh}
-            self._limits = obtainable(limits, observation.engines, late)
+            # On top of what another pool lacks already.
+            self._limits = obtainable(self.limits(limits, observation.at_s), observation.engines, late)
             self._until_s = observation.at_s + defaults.UNAVAILABLE_S
         return [_event(engine, observation.at_s) for engine in fresh]
 

@@ -46,14 +46,15 @@ def overdue(
 
 
 def obtainable(limits: Limits, engines: Iterable[EngineView], late: Iterable[EngineView]) -> Limits:
-    """Limits under which the engines in `late` and their GPUs are not to be had: no more than there is without them.
+    """Limits under which the engines in `late` are not to be had: no more than there is without them.
 
-    A pool of its own (its image may be at fault) is bounded too. minReplicas stand, as everywhere.
+    Of a shared pool that bounds the GPUs. A role's own pool alone is bounded (its image may be at fault, or its size):
+    GPUs that the other role has given up for it go back to that role when it needs them. minReplicas stand, as
+    everywhere.
     """
     lost = {engine.name for engine in late}
     left = Counter(e.pool for e in engines if not e.deleting and e.name not in lost)
     failing = {engine.pool for engine in late}
-    cost = sum(count * cost_of(pool, limits) for pool, count in left.items())
 
     def bounded(role: Role) -> RoleLimits:
         most, pool = limits.roles[role], Pool(role.value)
@@ -61,8 +62,11 @@ def obtainable(limits: Limits, engines: Iterable[EngineView], late: Iterable[Eng
             return most
         return replace(most, most=max(most.least, min(most.most, left[pool])))
 
-    budget = cost if limits.budget is None else min(limits.budget, cost)
-    return replace(limits, roles=PerRole.of(bounded), budget=budget if cost else limits.budget, short=True)
+    budget = limits.budget
+    if Pool.SHARED in failing:
+        cost = sum(count * cost_of(pool, limits) for pool, count in left.items())
+        budget = min(filter(None, (budget, cost)), default=None)
+    return replace(limits, roles=PerRole.of(bounded), budget=budget, short=True)
 
 
 def cost_of(pool: Pool, limits: Limits) -> int:
