@@ -172,6 +172,15 @@ def test_a_pause_is_written_once_per_role_and_direction_and_resumed(kube: FakeKu
     assert pauses(kube) == []
 
 
+def test_pause_and_resume_tell_scripts_what_is_paused_now(
+    kube: FakeKube, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["pause", "tiny", "--role", "decode", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pause"] == [{"role": "Decode"}]
+    assert run(["resume", "tiny", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pause"] == []
+
+
 def test_a_pause_survives_somebody_elses_edit_in_between(kube: FakeKube) -> None:
     kube.fail("PATCH", PATH, 409)
     assert run(["pause", "tiny"]) == 0

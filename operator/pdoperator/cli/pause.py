@@ -9,7 +9,8 @@ import click
 
 from pdoperator.api import names, units
 from pdoperator.api.pause import Direction, PausedRole
-from pdoperator.cli.services import Service, get_service, namespace_option, on_cluster
+from pdoperator.cli.output import emit, output_option
+from pdoperator.cli.services import get_service, namespace_option, on_cluster
 
 if TYPE_CHECKING:
     from pdoperator.cluster.kube import Kube
@@ -54,8 +55,9 @@ class Until(click.ParamType[str]):
     "--until", type=Until(), help="A duration (2h) or an RFC 3339 time; until it is resumed if not given."
 )
 @namespace_option
+@output_option
 def pause(
-    name: str, role: str | None, direction: str | None, until: str | None, namespace: str | None
+    name: str, role: str | None, direction: str | None, until: str | None, namespace: str | None, output: str
 ) -> None:
     """Keep NAME from changing: both roles in both directions, or less."""
     entry = _entry(role, direction) | ({"until": until} if until else {})
@@ -63,8 +65,8 @@ def pause(
     def added(pauses: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [each for each in pauses if not _same(each, role, direction)] + [entry]
 
-    on_cluster(lambda kube: _edit(kube, name, namespace, added))
-    click.echo(f"paused: {_words(entry)}")
+    found = on_cluster(lambda kube: _edit(kube, name, namespace, added))
+    emit(found, output, lambda: f"paused: {_words(entry)}")
 
 
 @click.command()
@@ -72,7 +74,8 @@ def pause(
 @_role
 @_direction
 @namespace_option
-def resume(name: str, role: str | None, direction: str | None, namespace: str | None) -> None:
+@output_option
+def resume(name: str, role: str | None, direction: str | None, namespace: str | None, output: str) -> None:
     """Let NAME change again: all that is paused, or what was paused with the same --role and --direction."""
     every = role is None and direction is None
 
@@ -82,20 +85,21 @@ def resume(name: str, role: str | None, direction: str | None, namespace: str | 
             raise click.ClickException(f"{name} has no such pause")
         return left
 
-    on_cluster(lambda kube: _edit(kube, name, namespace, taken))
-    click.echo(f"resumed: {'all' if every else _words(_entry(role, direction))}")
+    found = on_cluster(lambda kube: _edit(kube, name, namespace, taken))
+    emit(found, output, lambda: f"resumed: {'all' if every else _words(_entry(role, direction))}")
 
 
-async def _edit(kube: Kube, name: str, namespace: str | None, change: Any) -> Service:
-    """Read, change the list of pauses, write; again if somebody else was quicker."""
+async def _edit(kube: Kube, name: str, namespace: str | None, change: Any) -> dict[str, Any]:
+    """Read, change the list of pauses, write; again if somebody else was quicker. Returns what is paused now."""
     from pdoperator.cluster.kube import PD_SERVICES, KubeError
 
     for attempt in range(_ATTEMPTS):
         service = await get_service(kube, name, namespace)
         autoscaling = service.body.get("spec", {}).get("autoscaling", {})
+        pauses = change(autoscaling.get("pause", []))
         body = {
             "metadata": {"resourceVersion": service.body["metadata"]["resourceVersion"]},
-            "spec": {"autoscaling": {"pause": change(autoscaling.get("pause", []))}},
+            "spec": {"autoscaling": {"pause": pauses}},
         }
         try:
             await kube.patch(PD_SERVICES, service.namespace, name, body, manager=names.CLI_FIELD_MANAGER)
@@ -103,7 +107,7 @@ async def _edit(kube: Kube, name: str, namespace: str | None, change: Any) -> Se
             if error.status != 409 or attempt + 1 == _ATTEMPTS:
                 raise
             continue
-        return service
+        return {"service": name, "namespace": service.namespace, "pause": pauses}
     raise AssertionError("each attempt returns or raises")
 
 
