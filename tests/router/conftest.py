@@ -75,9 +75,10 @@ class Bench:
 
     @asynccontextmanager
     async def prefilling(self, tokens: int) -> AsyncIterator[None]:
-        """Meanwhile engine `p` has a prompt of so many tokens; it is answered afterwards, and nothing is left."""
+        """Meanwhile engine `p` has a prompt of so many tokens, 2s, so that no other begins like it; it is answered
+        afterwards, and nothing is left."""
         gate = self.engines["p"].hold()
-        first = asyncio.create_task(self.post(prompt=[1] * tokens))
+        first = asyncio.create_task(self.post(prompt=[2] * tokens))
         await until(lambda: self.engines["p"].running == 1)
         yield
         gate.set()

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pdoperator.api.names import Role, State
 from pdoperator.scheduling.engines import Engine, Table, build_table
 from pdoperator.scheduling.pick import Scheduler
-from scheduling.world import B1, CONFIG, D1, D2, NOW_S, P1, P2, engine, table
+from scheduling.world import B1, CONFIG, D1, D2, NOW_S, P1, P2, PROMPT, engine, table
 
 
 def names_prefill(t: Table, scheduler: Scheduler | None = None) -> str | None:
-    picked = (scheduler or Scheduler()).prefill(t, NOW_S, CONFIG)
+    picked = (scheduler or Scheduler()).prefill(t, NOW_S, CONFIG, PROMPT)
     return picked.name if picked else None
 
 
@@ -44,7 +44,7 @@ def names_prefill(t: Table, scheduler: Scheduler | None = None) -> str | None:
 )
 def test_who_may_serve(engines: list[Engine], prefill: str | None, aggregated: str | None) -> None:
     assert names_prefill(table(*engines)) == prefill
-    picked = Scheduler().aggregated(table(*engines), NOW_S, CONFIG, 100)
+    picked = Scheduler().aggregated(table(*engines), NOW_S, CONFIG, PROMPT)
     if aggregated or not engines:
         assert (picked.name if picked else None) == aggregated
 
@@ -73,17 +73,17 @@ def test_complete_revisions_share_the_load_by_their_engines() -> None:
     small = [engine("p", Role.PREFILL, "a"), engine("d", Role.DECODE, "a")]
     large = [engine(f"{r.value}{i}", r, "b") for r in (Role.PREFILL, Role.DECODE) for i in range(3)]
     scheduler, t = Scheduler(), table(*small, *large)
-    picked = Counter(e.revision for _ in range(80) if (e := scheduler.prefill(t, NOW_S, CONFIG)))
+    picked = Counter(e.revision for _ in range(80) if (e := scheduler.prefill(t, NOW_S, CONFIG, PROMPT)))
     assert picked == {"a": 20, "b": 60}
 
 
 def test_a_retry_stays_within_the_revision_and_off_what_failed() -> None:
     other = [engine("q", Role.PREFILL, "r2"), engine("e", Role.DECODE, "r2")]
     t = table(P1, P2, D1, *other)
-    again = Scheduler().prefill(t, NOW_S, CONFIG, "r1", {"p1"})
+    again = Scheduler().prefill(t, NOW_S, CONFIG, PROMPT, "r1", {"p1"})
     assert again is not None
     assert again.name == "p2"
-    assert Scheduler().prefill(t, NOW_S, CONFIG, "r1", {"p1", "p2"}) is None
+    assert Scheduler().prefill(t, NOW_S, CONFIG, PROMPT, "r1", {"p1", "p2"}) is None
 
 
 def test_what_failed_a_moment_ago_is_left_alone_although_it_looks_idle() -> None:
@@ -96,7 +96,7 @@ def test_what_failed_a_moment_ago_is_left_alone_although_it_looks_idle() -> None
     decode = scheduler.decode(t, NOW_S, CONFIG, "r1", {"p2"})
     assert decode is not None
     assert decode.name == "d2"
-    later = scheduler.prefill(t, NOW_S + 5, CONFIG)
+    later = scheduler.prefill(t, NOW_S + 5, CONFIG, PROMPT)
     assert later is not None
     assert later.name == "p1"
 
@@ -104,14 +104,14 @@ def test_what_failed_a_moment_ago_is_left_alone_although_it_looks_idle() -> None
 def test_without_an_alternative_even_what_just_failed_is_asked() -> None:
     scheduler = Scheduler()
     scheduler.load.shun("d1", NOW_S + 5)
-    assert scheduler.aggregated(table(D1), NOW_S, CONFIG, 100) == D1
-    assert scheduler.aggregated(table(D1, P1), NOW_S, CONFIG, 100) == P1
+    assert scheduler.aggregated(table(D1), NOW_S, CONFIG, PROMPT) == D1
+    assert scheduler.aggregated(table(D1, P1), NOW_S, CONFIG, PROMPT) == P1
 
 
 def test_the_doubted_comes_after_its_equals_and_before_other_kinds() -> None:
     scheduler = Scheduler()
-    assert scheduler.aggregated(table(D1, D2), NOW_S, CONFIG, 100, doubted={"d1"}) == D2
-    assert scheduler.aggregated(table(D1, P1), NOW_S, CONFIG, 100, doubted={"d1"}) == D1
+    assert scheduler.aggregated(table(D1, D2), NOW_S, CONFIG, PROMPT, doubted={"d1"}) == D2
+    assert scheduler.aggregated(table(D1, P1), NOW_S, CONFIG, PROMPT, doubted={"d1"}) == D1
 
 
 def test_an_account_is_forgotten_with_its_engine_but_not_before_its_requests_are() -> None:
@@ -146,7 +146,7 @@ def test_whatever_the_fleet_a_pair_is_two_usable_engines_of_one_revision_each_th
     for name, count in loads.items():
         for _ in range(count):
             scheduler.load.acquire(name, Role.DECODE, 100)
-    prefill = scheduler.prefill(t, NOW_S, CONFIG)
+    prefill = scheduler.prefill(t, NOW_S, CONFIG, PROMPT)
     if prefill is None:
         assert not any(group.prefill and group.decode for group in t.groups.values())
         return
@@ -168,6 +168,6 @@ def test_whenever_any_engine_is_usable_a_request_can_be_served_and_never_by_an_u
     engines: list[Engine],
 ) -> None:
     t = build_table(engines)
-    picked = Scheduler().aggregated(t, NOW_S, CONFIG, 100)
+    picked = Scheduler().aggregated(t, NOW_S, CONFIG, PROMPT)
     assert (picked is not None) == any(e.usable for e in t.engines) == t.usable
     assert picked is None or picked.usable

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pdoperator.api.names import Role
 from pdoperator.scheduling.load import NEVER, Account, Load
 from pdoperator.scheduling.pick import Scheduler
-from scheduling.world import B1, BLIND, COSTS, D1, D2, NOW_S, P1, P2, config, table
+from scheduling.world import B1, BLIND, COSTS, D1, D2, NOW_S, P1, P2, PROMPT, config, table
 
 CONFIG = config()
 SQUARES = config(costs=COSTS.model_copy(update={"ttft_c": 1e-6}))
@@ -35,9 +35,9 @@ def test_a_deferred_prompt_is_before_other_deferred_ones_and_before_all_once_its
     scheduler = Scheduler()
     scheduler.load.acquire("p1", Role.PREFILL, 4000, yields_until_s=NOW_S + 1)
     given_to(scheduler, "p2", 100)
-    assert scheduler.prefill(FLEET, NOW_S, CONFIG) == P1
-    assert scheduler.prefill(FLEET, NOW_S, CONFIG, deferred=True) == P2
-    assert scheduler.prefill(FLEET, NOW_S + 1, CONFIG) == P2
+    assert scheduler.prefill(FLEET, NOW_S, CONFIG, PROMPT) == P1
+    assert scheduler.prefill(FLEET, NOW_S, CONFIG, PROMPT, deferred=True) == P2
+    assert scheduler.prefill(FLEET, NOW_S + 1, CONFIG, PROMPT) == P2
 
 
 @pytest.mark.parametrize("settings", [CONFIG, BLIND], ids=["with a profile", "without one"])
@@ -45,15 +45,15 @@ def test_one_long_prompt_is_more_work_than_several_short_ones(settings: Any) -> 
     scheduler = Scheduler()
     given_to(scheduler, "p1", 4000)
     given_to(scheduler, "p2", 100, 100, 100)
-    assert scheduler.prefill(FLEET, NOW_S, settings) == P2
+    assert scheduler.prefill(FLEET, NOW_S, settings, PROMPT) == P2
 
 
 def test_one_prompt_is_more_work_than_two_halves_where_attention_counts() -> None:
     scheduler = Scheduler()
     given_to(scheduler, "p1", 4000)
     given_to(scheduler, "p2", 2010, 2010)
-    assert scheduler.prefill(FLEET, NOW_S, CONFIG) == P1
-    assert scheduler.prefill(FLEET, NOW_S, SQUARES) == P2
+    assert scheduler.prefill(FLEET, NOW_S, CONFIG, PROMPT) == P1
+    assert scheduler.prefill(FLEET, NOW_S, SQUARES, PROMPT) == P2
 
 
 def test_decode_weighs_requests_against_their_contexts() -> None:
@@ -84,7 +84,7 @@ def test_a_request_for_one_engine_goes_where_its_first_token_is_due_first() -> N
     scheduler, both = Scheduler(), table(D1, D2)
     scheduler.load.acquire("d1", Role.DECODE, 1000)
     decoding(scheduler, "d2", 1000, 1000)
-    assert scheduler.aggregated(both, NOW_S, CONFIG, 100) == D2
+    assert scheduler.aggregated(both, NOW_S, CONFIG, PROMPT) == D2
 
 
 def busy(scheduler: Scheduler) -> None:
@@ -170,15 +170,15 @@ def test_a_decode_engine_prefills_only_what_would_be_late_and_what_it_can_take(
     scheduler = Scheduler()
     state(scheduler)
     settings = config(**changes)
-    prefill = scheduler.prefill(FLEET, NOW_S, settings)
+    prefill = scheduler.prefill(FLEET, NOW_S, settings, PROMPT)
     assert prefill is not None
-    assert scheduler.prefills_locally(FLEET, NOW_S, settings, prefill, 100) is local
+    assert scheduler.prefills_locally(FLEET, NOW_S, settings, prefill, PROMPT) is local
 
 
 def test_an_engine_without_a_role_prefills_late_prompts_where_it_decodes() -> None:
     scheduler, mixed = Scheduler(), table(P1, B1)
     given_to(scheduler, "p1", 1600)
-    assert scheduler.prefills_locally(mixed, NOW_S, CONFIG, P1, 100)
+    assert scheduler.prefills_locally(mixed, NOW_S, CONFIG, P1, PROMPT)
 
 
 def test_another_prefill_engine_is_never_taken_for_a_local_one() -> None:
@@ -186,7 +186,7 @@ def test_another_prefill_engine_is_never_taken_for_a_local_one() -> None:
     scheduler, fleet = Scheduler(), table(P1, P2, D1)
     busy(scheduler)
     scheduler.load.shun("d1", NOW_S + 5)
-    assert not scheduler.prefills_locally(fleet, NOW_S, CONFIG, P1, 100)
+    assert not scheduler.prefills_locally(fleet, NOW_S, CONFIG, P1, PROMPT)
 
 
 STEPS = st.lists(
@@ -197,6 +197,7 @@ STEPS = st.lists(
         st.booleans(),
         st.lists(st.integers(0, 300), max_size=3),
         st.sampled_from([NEVER, 1.0]),
+        st.floats(0, 1),
     ),
     max_size=12,
 )
@@ -206,17 +207,17 @@ STEPS = st.lists(
 def test_every_claim_leaves_an_account_as_it_was(steps: list[Any], random: Any) -> None:
     load = Load()
     claims = [
-        load.acquire(name, role, tokens, computed, until_s)
-        for name, role, tokens, computed, _, until_s in steps
+        load.acquire(name, role, tokens, computed, until_s, int(hit * tokens))
+        for name, role, tokens, computed, _, until_s, hit in steps
     ]
-    for claim, (*_, generated, _) in zip(claims, steps, strict=True):
+    for claim, (*_, generated, _, _) in zip(claims, steps, strict=True):
         for tokens in generated:
             claim.generated(tokens)
     for name in load.engines():
         account = load.account(name)
         assert 0 <= account.prompts <= account.requests
         assert min(account.prompt_tokens, account.prompt_squares, account.context_tokens) >= 0
-        assert 0 <= account.deferred_tokens <= account.prompt_tokens
+        assert 0 <= account.deferred_tokens <= account.prompt_tokens <= account.prompt_kv_tokens
     random.shuffle(claims)
     for claim in claims:
         claim.release()

@@ -7,8 +7,10 @@ from typing import Any
 from pdoperator.api.names import Role, State
 from pdoperator.api.router_config import EngineCosts, RouterConfig
 from pdoperator.scheduling.engines import Engine, Table, build_table
+from pdoperator.scheduling.prefixes import Prompt
 
 NOW_S = 100.0
+PROMPT = Prompt(100)  # in nobody's cache
 
 # 1 ms a prompt token, steps of 10 ms and 1 ms a sequence and 1 us a token of context; a call costs 20 ms besides.
 COSTS = EngineCosts(

@@ -248,6 +248,29 @@ def test_engines_go_by_priority_unless_the_user_says_otherwise() -> None:
     assert args.index("priority") < args.index("fcfs")
 
 
+@pytest.mark.parametrize(
+    ("changes", "cached"),
+    [
+        pytest.param({}, True, id="vLLM's default"),
+        pytest.param({"engine": {"args": ["--no-enable-prefix-caching"]}}, False, id="off"),
+        pytest.param({"decode": {"args": ["--no-enable-prefix-caching"]}}, False, id="off for one role"),
+        pytest.param(
+            {
+                "engine": {"args": ["--no-enable-prefix-caching"]},
+                "prefill": {"args": ["--enable-prefix-caching"]},
+                "decode": {"args": ["--enable-prefix-caching"]},
+            },
+            True,
+            id="the last one counts",
+        ),
+    ],
+)
+def test_the_router_counts_on_prefix_caches_unless_they_are_switched_off(
+    changes: dict[str, Any], cached: bool
+) -> None:
+    assert router_config(spec(**changes), "tiny").prefix_caching is cached
+
+
 @pytest.mark.parametrize(("choice", "local"), [({}, True), ({"localPrefill": "Never"}, False)])
 def test_local_prefill_can_be_switched_off(choice: dict[str, str], local: bool) -> None:
     assert router_config(spec(router={"scheduling": choice}), "tiny").local_prefill is local

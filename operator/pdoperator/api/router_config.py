@@ -38,6 +38,7 @@ class RouterConfig(BaseModel):
     ttft_target_s: float
     tpot_target_s: float
     local_prefill: bool = False
+    prefix_caching: bool = True  # whether engines keep the KV of prompts for later ones
     deferral_s: float = (
         0.0  # how long a prompt that will miss the TTFT target lets others go first; 0: no order is set
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from http import HTTPStatus
@@ -17,9 +18,10 @@ from pdoperator.router.errors import ClientFault, error_event, error_response
 from pdoperator.router.exchange import REQUEST_ID, ClientGone, Exchange
 from pdoperator.router.fleet import Fleet
 from pdoperator.router.metrics import Metrics, Outcome, Path, Source
-from pdoperator.router.prompt import PromptSize, TokenEstimate, prompt_size, work_tokens
+from pdoperator.router.prompt import PromptSize, TokenEstimate, prefix_chain, prompt_size, work_tokens
 from pdoperator.router.steps import NoEngine, Steps
 from pdoperator.router.upstream import EngineFailed, Engines, Rejected
+from pdoperator.scheduling.prefixes import Chain
 
 FORWARDED = ("Authorization", "traceparent", "tracestate")
 REQUEST_ID_MAX = 200  # characters; engines repeat it in every event
@@ -38,6 +40,7 @@ class Router:
         self._engines = Engines(session)
         self._steps = Steps(fleet, self.metrics, self._engines)
         self._estimate = TokenEstimate()
+        self._salt = os.urandom(16)  # of the hashes of prompts, which so tell nothing outside this process
         self._loop = asyncio.get_running_loop()
         self._started = int(time.time())
 
@@ -147,8 +150,11 @@ class Router:
         headers["Content-Type"] = "application/json"
         request_id = request.headers.get(REQUEST_ID, "")[:REQUEST_ID_MAX] or uuid.uuid4().hex
         known = work_tokens(size, tokens)
+        chain = prefix_chain(call.body, chat, self._salt) if config.prefix_caching else Chain()
         admitted_ms = time.time_ns() // 1_000_000
-        return Exchange(request, call, config, request_id, headers, arrival_s, admitted_ms, size, known)
+        return Exchange(
+            request, call, config, request_id, headers, arrival_s, admitted_ms, size, chain, known
+        )
 
     def _note_admission(self, size: PromptSize, tokens: float | None) -> None:
         """Demand is counted here: what finishes is bounded by what the engines can do."""

@@ -12,6 +12,7 @@ from pdoperator.router.call import Call
 from pdoperator.router.metrics import Metrics, Outcome, Path
 from pdoperator.router.prompt import PromptSize
 from pdoperator.scheduling.load import NEVER
+from pdoperator.scheduling.prefixes import Chain
 
 REQUEST_ID = "X-Request-Id"
 STREAM_HEADERS = {
@@ -37,6 +38,7 @@ class Exchange:
     arrival_s: float
     admitted_ms: int  # of the Unix epoch: the one clock that routers share
     prompt: PromptSize
+    chain: Chain  # it too, as prefix caches know it
     prompt_tokens: int  # as far as it can be told before an engine has seen it; see input_tokens
     placed: bool = False  # with an engine, at least once
     deferred: bool = False  # its prompt lets others go first

@@ -23,6 +23,8 @@ class Fleet:
         """Replace the routing table."""
         self.table = build_table(engines)
         self.scheduler.load.keep(engine.name for engine in self.table.engines)
+        # Who is not ready may be starting again, with an empty cache. A flip changes labels only and keeps it.
+        self.scheduler.prefixes.keep(engine.name for engine in self.table.engines if engine.ready)
 
     def contact(self, synced: bool, now_s: float) -> None:
         """Note whether the API server could be followed just now."""

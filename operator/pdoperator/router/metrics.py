@@ -198,6 +198,16 @@ class Metrics:
             "Requests in which the client sent fields that only engines may send",
             registry=registry,
         )
+        self.prefix_queries = Counter(
+            "pdrouter_prefix_cache_queries",
+            "Tokens of prompts given to an engine to compute, as far as they are known then",
+            registry=registry,
+        )
+        self.prefix_hits = Counter(
+            "pdrouter_prefix_cache_hits",
+            "Those of them that the engine is predicted to have in its prefix cache",
+            registry=registry,
+        )
         self.deferred = Counter(
             "pdrouter_requests_deferred",
             "Requests predicted to miss the TTFT target, whose prompts let others go first for a while",

@@ -1,17 +1,24 @@
-"""How long a prompt is, before any engine has seen it."""
+"""How long a prompt is, and with which others it begins alike, before any engine has seen it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import orjson
 
 from pdoperator.api import defaults
+from pdoperator.scheduling.prefixes import Chain
 
 # Weight of what was learnt before each further request: some hundred requests are remembered.
 MEMORY = 0.99
+# What an engine makes a prompt of, in the order in which chat templates put it. vLLM keeps the prefixes of different
+# salts apart, so that tenants cannot learn of each other's prompts.
+TEXT_FIELDS = ("cache_salt", "prompt")
+CHAT_FIELDS = ("cache_salt", "chat_template", "chat_template_kwargs", "documents", "tools", "messages")
+BLOCK = defaults.PREFIX_BLOCK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,20 @@ def prompt_size(body: dict[str, Any], chat: bool) -> PromptSize:
         tokens=sum(len(one) for one in prompts if isinstance(one, list)),
         characters=sum(len(one) for one in prompts if isinstance(one, str)),
     )
+
+
+def prefix_chain(body: dict[str, Any], chat: bool, salt: bytes) -> Chain:
+    """A request's prompt as the hashes of its blocks, `salt` before the first.
+
+    The blocks are those of its JSON, which is alike as far as prompts are: token ids, text, messages of a growing chat.
+    Tokens are taken to be spread evenly over it.
+    """
+    text = orjson.dumps([body.get(name) for name in (CHAT_FIELDS if chat else TEXT_FIELDS)])
+    blocks, before = [], salt
+    for start in range(0, min(len(text) // BLOCK, defaults.PREFIX_BLOCKS) * BLOCK, BLOCK):
+        before = blake2b(before + text[start : start + BLOCK], digest_size=8).digest()
+        blocks.append(before)
+    return Chain(tuple(blocks), BLOCK / len(text))
 
 
 def _characters(messages: Any) -> int:

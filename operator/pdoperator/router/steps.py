@@ -21,6 +21,8 @@ from pdoperator.router.sse import EventStream
 from pdoperator.router.upstream import EngineFailed, Engines, whole_answer, within
 from pdoperator.scheduling.engines import Engine
 from pdoperator.scheduling.load import Claim
+from pdoperator.scheduling.predict import TOKENS
+from pdoperator.scheduling.prefixes import Prompt
 
 log = logging.getLogger(__name__)
 
@@ -63,17 +65,20 @@ class Steps:
         revision: str | None = None
         tried: set[str] = set()
         while len(tried) < PREFILL_ATTEMPTS:
-            engine = scheduler.prefill(fleet.table, self._loop.time(), x.config, revision, tried)
+            prompt = self._prompt(x)
+            engine = scheduler.prefill(fleet.table, self._loop.time(), x.config, prompt, revision, tried)
             if engine is None:
                 break
             if tried:
                 self._metrics.retries[Step.PREFILL].inc()
-            elif scheduler.prefills_locally(fleet.table, self._loop.time(), x.config, engine, x.tokens):
+            elif scheduler.prefills_locally(fleet.table, self._loop.time(), x.config, engine, prompt):
                 self._metrics.aggregated[Aggregated.PREFILL_LATE].inc()
                 return None
-            if self._defers(x, engine):
+            if self._defers(x, engine, prompt):
                 now_s, revision = self._loop.time(), engine.revision
-                engine = scheduler.prefill(fleet.table, now_s, x.config, revision, tried, True) or engine
+                engine = (
+                    scheduler.prefill(fleet.table, now_s, x.config, prompt, revision, tried, True) or engine
+                )
             try:
                 return await self._prefill_on(engine, x)
             except EngineFailed as error:
@@ -122,14 +127,29 @@ class Steps:
     def _alone(self, x: Exchange, tried: set[str], doubted: set[str]) -> Engine | None:
         """An engine for both steps."""
         scheduler, table, now_s = self._fleet.scheduler, self._fleet.table, self._loop.time()
-        engine = scheduler.aggregated(table, now_s, x.config, x.tokens, tried, doubted)
-        if engine is not None and self._defers(x, engine, aggregated=True):
-            return scheduler.aggregated(table, now_s, x.config, x.tokens, tried, doubted, deferred=True)
+        prompt = self._prompt(x)
+        engine = scheduler.aggregated(table, now_s, x.config, prompt, tried, doubted)
+        if engine is not None and self._defers(x, engine, prompt, aggregated=True):
+            return scheduler.aggregated(table, now_s, x.config, prompt, tried, doubted, deferred=True)
         return engine
 
-    def _defers(self, x: Exchange, engine: Engine, aggregated: bool = False) -> bool:
+    def _prompt(self, x: Exchange) -> Prompt:
+        return self._fleet.scheduler.prefixes.prompt(x.chain, x.tokens)
+
+    def _claim(self, engine: Engine, x: Exchange, role: Role, computed: bool = False) -> Claim:
+        """Count the request as handed to `engine`, whose prefix cache has its prompt from then on. It computes what of
+        it is not there yet, unless it gets the KV `computed`."""
+        scheduler, cached = self._fleet.scheduler, 0
+        if not computed:
+            cached = self._prompt(x).cached_on(engine.name)
+            self._metrics.prefix_queries.inc(x.tokens)
+            self._metrics.prefix_hits.inc(cached)
+        scheduler.prefixes.sent(engine.name, x.chain, x.tokens, (x.config.costs or TOKENS).kv_tokens)
+        return scheduler.load.acquire(engine.name, role, x.tokens, computed, x.yields_until_s, cached)
+
+    def _defers(self, x: Exchange, engine: Engine, prompt: Prompt, aggregated: bool = False) -> bool:
         """Decide whether the prompt lets others go first; only when it comes, for who is tried again has waited."""
-        x.deferred = not x.placed and self._fleet.scheduler.defers(x.config, engine, x.tokens, aggregated)
+        x.deferred = not x.placed and self._fleet.scheduler.defers(x.config, engine, prompt, aggregated)
         x.placed = True
         if x.deferred:
             self._metrics.deferred.inc()
@@ -139,7 +159,7 @@ class Steps:
         headers = {**x.headers, REQUEST_ID: f"{x.request_id}-prefill"}
         load = self._fleet.scheduler.load
         body = x.call.prefill_body(x.priority(prompt=True))
-        claim = load.acquire(engine.name, Role.PREFILL, x.tokens, yields_until_s=x.yields_until_s)
+        claim = self._claim(engine, x, Role.PREFILL)
         try:
             self._metrics.queue[Role.PREFILL].observe(self._loop.time() - x.arrival_s)
             async with (
@@ -174,13 +194,7 @@ class Steps:
     async def _decode_on(self, engine: Engine, x: Exchange, handoff: Handoff | None) -> web.StreamResponse:
         headers = {**x.headers, REQUEST_ID: x.request_id}
         body = x.call.decode_body(handoff.params if handoff else None, x.priority(prompt=handoff is None))
-        claim = self._fleet.scheduler.load.acquire(
-            engine.name,
-            Role.DECODE,
-            x.tokens,
-            computed=handoff is not None,
-            yields_until_s=x.yields_until_s,
-        )
+        claim = self._claim(engine, x, Role.DECODE, computed=handoff is not None)
         try:
             self._metrics.queue[Role.DECODE].observe(self._loop.time() - x.arrival_s)
             if x.call.stream:
@@ -265,6 +279,7 @@ class Steps:
         log.warning("request %s: %s: %s", x.request_id, step, error)
         if error.unreachable:
             self._fleet.scheduler.load.shun(engine.name, self._loop.time() + defaults.SHUN_S)
+            self._fleet.scheduler.prefixes.forget(engine.name)
 
 
 def _check_opening(stream: EventStream, engine: Engine) -> None:

@@ -18,8 +18,9 @@ class Account:
     prefill: int = 0  # requests, by the role in which it was given them
     decode: int = 0
     prompts: int = 0  # those of them whose prompt is still to be computed there
-    prompt_tokens: int = 0
-    prompt_squares: int = 0  # attention costs the square of a prompt's tokens
+    prompt_kv_tokens: int = 0  # what these prompts will hold
+    prompt_tokens: int = 0  # what of them is to be computed: all but what the prefix cache has
+    prompt_squares: int = 0  # attention costs the square of a prompt's tokens, less that of those cached
     deferred_tokens: int = 0  # of those prompts, the ones that let others go first
     deferred_squares: int = 0
     context_tokens: int = 0  # of the requests that decode, or are about to
@@ -47,12 +48,13 @@ class Account:
 class Claim:
     """One request on an engine, from `Load.acquire` to `release`: first its prompt waits, then its context is read."""
 
-    __slots__ = ("_account", "_role", "_tokens", "_waits", "yields_until_s")
+    __slots__ = ("_account", "_fresh", "_role", "_squares", "_tokens", "_waits", "yields_until_s")
 
     def __init__(
-        self, account: Account, role: Role, tokens: int, waits: bool, yields_until_s: float = NEVER
+        self, account: Account, role: Role, tokens: int, cached: int, waits: bool, yields_until_s: float
     ) -> None:
         self._account, self._role, self._tokens, self._waits = account, role, tokens, waits
+        self._fresh, self._squares = tokens - cached, tokens**2 - cached**2
         self.yields_until_s = yields_until_s
         if role is Role.PREFILL:
             account.prefill += 1
@@ -60,11 +62,12 @@ class Claim:
             account.decode += 1
         if waits:
             account.prompts += 1
-            account.prompt_tokens += tokens
-            account.prompt_squares += tokens**2
+            account.prompt_kv_tokens += tokens
+            account.prompt_tokens += self._fresh
+            account.prompt_squares += self._squares
             if yields_until_s > NEVER:
-                account.deferred_tokens += tokens
-                account.deferred_squares += tokens**2
+                account.deferred_tokens += self._fresh
+                account.deferred_squares += self._squares
                 account.deferrals.append(self)
         else:
             account.context_tokens += tokens
@@ -89,8 +92,8 @@ class Claim:
         """Its prompt goes before those that come from now on, if it still waits."""
         if self.yields_until_s > NEVER:
             self.yields_until_s = NEVER
-            self._account.deferred_tokens -= self._tokens
-            self._account.deferred_squares -= self._tokens**2
+            self._account.deferred_tokens -= self._fresh
+            self._account.deferred_squares -= self._squares
 
     def _computed(self) -> None:
         if self._waits:
@@ -98,8 +101,9 @@ class Claim:
             self.yield_no_more()
             account, tokens = self._account, self._tokens
             account.prompts -= 1
-            account.prompt_tokens -= tokens
-            account.prompt_squares -= tokens**2
+            account.prompt_kv_tokens -= tokens
+            account.prompt_tokens -= self._fresh
+            account.prompt_squares -= self._squares
             account.context_tokens += tokens
 
 
@@ -111,17 +115,23 @@ class Load:
         self._turns = 0
 
     def acquire(
-        self, engine: str, role: Role, tokens: int, computed: bool = False, yields_until_s: float = NEVER
+        self,
+        engine: str,
+        role: Role,
+        tokens: int,
+        computed: bool = False,
+        yields_until_s: float = NEVER,
+        cached: int = 0,
     ) -> Claim:
         """Count a request handed to `engine`; `role` is what it is used for, prefill or decode. The engine is to
-        compute its prompt of so many tokens, unless it gets their KV `computed`. A deferred prompt lets others go first
-        until then."""
+        compute its prompt of so many tokens but for those `cached`, unless it gets their KV `computed`. A deferred
+        prompt lets others go first until then."""
         account = self._accounts.get(engine)
         if account is None:
             account = self._accounts[engine] = Account()
         self._turns += 1
         account.turn = self._turns
-        return Claim(account, role, tokens, not computed, yields_until_s)
+        return Claim(account, role, tokens, cached, not computed, yields_until_s)
 
     def account(self, engine: str) -> Account:
         """What `engine` has of us now; to read only."""

@@ -18,21 +18,24 @@ from pdoperator.scheduling.predict import (
     local_ttft_s,
     next_step_s,
     others_s,
+    prompt_s,
     prompts_s,
     remote_ttft_s,
 )
+from pdoperator.scheduling.prefixes import Prefixes, Prompt
 
 NONE: frozenset[str] = frozenset()
 
 
 class Scheduler:
-    """Picks from whatever table it is given; keeps the load and the rotation over revisions.
+    """Picks from whatever table it is given; keeps the load, what prefix caches hold and the rotation over revisions.
 
     Work is predicted by the configuration's costs of an engine; without them it is compared in tokens.
     """
 
     def __init__(self) -> None:
         self.load = Load()
+        self.prefixes = Prefixes()
         self._rotation = Rotation()
 
     def prefill(
@@ -40,14 +43,15 @@ class Scheduler:
         table: Table,
         now_s: float,
         config: RouterConfig,
+        prompt: Prompt,
         revision: str | None = None,
         exclude: Collection[str] = NONE,
         deferred: bool = False,
     ) -> Engine | None:
         """A prefill engine of a revision that can also decode; of `revision` when given. None: serve aggregated.
 
-        The one with the least work before the prompt, for a `deferred` one that of other deferred ones too. Revisions
-        share the load by their number of engines.
+        The one that has done it first: least work before the prompt (for a `deferred` one that of other deferred ones
+        too) and with what of it is not in the prefix cache. Revisions share the load by their number of engines.
         """
         groups = table.complete if revision is None else [g for g in table.complete if g.revision == revision]
         open_groups = {
@@ -63,7 +67,12 @@ class Scheduler:
         else:
             chosen = self._rotation.next({name: group.size for name, (group, _) in open_groups.items()})
         costs = config.costs or TOKENS
-        return self._least(open_groups[chosen][1], now_s, lambda account: prompts_s(costs, account, deferred))
+
+        def work(engine: str, account: Account) -> float:
+            own_s = prompt_s(costs, prompt.tokens, prompt.cached_on(engine))
+            return prompts_s(costs, account, deferred) + own_s
+
+        return self._least(open_groups[chosen][1], now_s, work)
 
     def decode(
         self, table: Table, now_s: float, config: RouterConfig, revision: str, exclude: Collection[str]
@@ -75,27 +84,27 @@ class Scheduler:
         group = table.groups.get(revision)
         costs = config.costs or TOKENS
         engines = [] if group is None else self._open(group.decode, now_s, exclude)
-        return self._least(engines, now_s, lambda account: next_step_s(costs, account))
+        return self._least(engines, now_s, lambda _, account: next_step_s(costs, account))
 
     def aggregated(
         self,
         table: Table,
         now_s: float,
         config: RouterConfig,
-        tokens: int,
+        prompt: Prompt,
         exclude: Collection[str] = NONE,
         doubted: Collection[str] = NONE,
         deferred: bool = False,
     ) -> Engine | None:
         """An engine for both steps: one that decodes, else one without a role, else one that prefills.
 
-        The one that gives a prompt of `tokens` its first token soonest. Engines in `doubted` come after the others of
+        The one that gives `prompt` its first token soonest. Engines in `doubted` come after the others of
         their kind; those that just failed come last of all, but before nothing at all.
         """
         costs = config.costs or TOKENS
 
-        def work(account: Account) -> float:
-            return local_ttft_s(costs, account, tokens, deferred)
+        def work(engine: str, account: Account) -> float:
+            return local_ttft_s(costs, account, prompt.tokens, prompt.cached_on(engine), deferred)
 
         tiers = [[engine for engine in tier if engine.name not in exclude] for tier in table.aggregated]
         for tier in tiers:
@@ -104,9 +113,9 @@ class Scheduler:
         return next((self._least(tier, now_s, work) for tier in tiers if tier), None)
 
     def prefills_locally(
-        self, table: Table, now_s: float, config: RouterConfig, prefill: Engine, tokens: int
+        self, table: Table, now_s: float, config: RouterConfig, prefill: Engine, prompt: Prompt
     ) -> bool:
-        """Whether a prompt of `tokens` is better served by the `aggregated` engine alone than by `prefill` first.
+        """Whether `prompt` is better served by the `aggregated` engine alone than by `prefill` first.
 
         A valve for bursts, not a habit: only when the prefill engine is about to be late and the other one is not, and
         no prompt is deferred: then it is no burst, and decode engines that prefill all the time miss their own target.
@@ -115,39 +124,41 @@ class Scheduler:
         waiting = self.load.account(prefill.name)
         if costs is None or not config.local_prefill or waiting.deferred_tokens:
             return False
-        remote_s = remote_ttft_s(costs, waiting, tokens)
+        remote_s = remote_ttft_s(costs, waiting, prompt.tokens, prompt.cached_on(prefill.name))
         if not late(remote_s, target_s):
             return False
-        engine = self.aggregated(table, now_s, config, tokens)
+        engine = self.aggregated(table, now_s, config, prompt)
         if engine is None or engine.role is Role.PREFILL:
             return False
         account = self.load.account(engine.name)
-        local_s = local_ttft_s(costs, account, tokens)
+        local_s = local_ttft_s(costs, account, prompt.tokens, prompt.cached_on(engine.name))
         return (
             local_s < remote_s
             and local_s <= target_s
-            and has_room(costs, account, tokens, config.tpot_target_s)
+            and has_room(costs, account, prompt.tokens, config.tpot_target_s)
         )
 
-    def defers(self, config: RouterConfig, engine: Engine, tokens: int, aggregated: bool) -> bool:
-        """Whether a prompt of `tokens` that has just come lets others go first on `engine`: it is predicted to miss the
+    def defers(self, config: RouterConfig, engine: Engine, prompt: Prompt, aggregated: bool) -> bool:
+        """Whether a `prompt` that has just come lets others go first on `engine`: it is predicted to miss the
         TTFT target there, and in its place it would make others miss it too."""
         costs = config.costs
         if costs is None or not config.deferral_s:
             return False
-        account = self.load.account(engine.name)
+        account, tokens, cached = self.load.account(engine.name), prompt.tokens, prompt.cached_on(engine.name)
         if aggregated:
-            return local_ttft_s(costs, account, tokens) > config.ttft_target_s
-        added_s = others_s(costs, account, tokens, config.tpot_target_s)
-        return remote_ttft_s(costs, account, tokens) + added_s > config.ttft_target_s
+            return local_ttft_s(costs, account, tokens, cached) > config.ttft_target_s
+        added_s = others_s(costs, account, tokens - cached, config.tpot_target_s)
+        return remote_ttft_s(costs, account, tokens, cached) + added_s > config.ttft_target_s
 
     def _open(self, engines: Iterable[Engine], now_s: float, exclude: Collection[str]) -> list[Engine]:
         return [e for e in engines if e.name not in exclude and not self.load.shunned(e.name, now_s)]
 
-    def _least(self, engines: list[Engine], now_s: float, work: Callable[[Account], float]) -> Engine | None:
+    def _least(
+        self, engines: list[Engine], now_s: float, work: Callable[[str, Account], float]
+    ) -> Engine | None:
         def rank(engine: Engine) -> tuple[float, int, int]:
             account = self.load.account(engine.name)
             account.end_deferrals(now_s)
-            return work(account), account.requests, account.turn
+            return work(engine.name, account), account.requests, account.turn
 
         return min(engines, key=rank, default=None)

@@ -54,3 +54,9 @@ def flag_value(args: list[str], flag: str) -> str | None:
         elif arg.startswith(f"{flag}="):
             found = arg.partition("=")[2]
     return found
+
+
+def switched_on(args: list[str], name: str, default: bool) -> bool:
+    """A flag written `--name` or `--no-name`; the last one counts."""
+    said = [arg for arg in args if arg in (f"--{name}", f"--no-{name}")]
+    return said[-1] == f"--{name}" if said else default

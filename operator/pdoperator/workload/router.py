@@ -9,8 +9,9 @@ from pdoperator.api.router_config import EngineCosts, RouterConfig
 from pdoperator.api.spec import LocalPrefill, Order, Spec
 from pdoperator.api.units import seconds
 from pdoperator.capacity.builtin import profile_of
-from pdoperator.workload.engine import pod_ip_variable
+from pdoperator.workload.engine import engine_args, pod_ip_variable
 from pdoperator.workload.merge import merged
+from pdoperator.workload.pairing import switched_on
 
 RUN_AS = 65532  # the image's user
 
@@ -29,7 +30,16 @@ def router_config(spec: Spec, service: str) -> RouterConfig:
         tpot_target_s=seconds(spec.slo.tpot.target),
         local_prefill=spec.router.scheduling.local_prefill is LocalPrefill.LAZY,
         deferral_s=_deferral_s(spec),
+        prefix_caching=_prefix_caching(spec),
         costs=_engine_costs(spec),
+    )
+
+
+def _prefix_caching(spec: Spec) -> bool:
+    """vLLM's default is on; where one role's is off, engines of both are taken to have none."""
+    return all(
+        switched_on(engine_args(spec, role), "enable-prefix-caching", True)
+        for role in (spec.prefill, spec.decode)
     )
 
 

@@ -13,6 +13,7 @@ from pdoperator.api.names import Role
 from pdoperator.api.router_config import EngineCosts
 from pdoperator.capacity.profile import Fit, Profile
 from pdoperator.scheduling.pick import Scheduler
+from pdoperator.scheduling.prefixes import Prompt
 from pdoperator.sim.kernel import state as k
 from pdoperator.sim.kernel.routing import choose, pick_decode
 from pdoperator.sim.scenario import LocalPrefill, RouterOptions
@@ -50,9 +51,10 @@ BUSY = st.builds(Busy, st.just(True), PROMPTS, DEFERRED, st.just([]), st.just(0)
 )
 
 
-def both(engines: list[Busy], isl: int) -> tuple[k.State, k.Params, Scheduler, Any]:
+def both(engines: list[Busy], isl: int, cached: int = 0) -> tuple[k.State, k.Params, Scheduler, Any]:
     """The same engines as the simulator and as the router see them."""
-    trace = Trace.of("t", np.zeros(1), np.array([isl], np.int32), np.array([10], np.int32))
+    lengths = (np.array([tokens], np.int32) for tokens in (isl, 10, cached))
+    trace = Trace.of("t", np.zeros(1), *lengths)
     roles = [k.PREFILL if one.prefills else k.DECODE for one in engines]
     state, params = engines_of(trace, PROFILE, roles, RouterOptions(LocalPrefill.LAZY, deferral_s=DEFERRAL_S))
     scheduler = Scheduler()
@@ -94,22 +96,26 @@ def rows(engines: list[Busy]) -> Any:
 @given(
     st.lists(BUSY, min_size=1, max_size=6).filter(lambda engines: any(not b.prefills for b in engines)),
     TOKENS,
+    st.floats(0, 1),
 )
 def test_a_prompt_goes_to_the_same_engine_as_often_past_prefill_and_as_often_deferred(
-    engines: list[Busy], isl: int
+    engines: list[Busy], isl: int, hit: float
 ) -> None:
-    state, params, scheduler, settings = both(engines, isl)
+    """With the same share of the prompt in every engine's prefix cache: that is what a trace tells."""
+    cached = int(hit * (isl - 1))
+    state, params, scheduler, settings = both(engines, isl, cached)
     fleet = rows(engines)
-    picked = scheduler.prefill(fleet, NOW_S, settings)
-    local = picked is None or scheduler.prefills_locally(fleet, NOW_S, settings, picked, isl)
+    prompt = Prompt(isl, {str(e): cached for e in range(len(engines))})
+    picked = scheduler.prefill(fleet, NOW_S, settings, prompt)
+    local = picked is None or scheduler.prefills_locally(fleet, NOW_S, settings, picked, prompt)
     if local:
-        picked = scheduler.aggregated(fleet, NOW_S, settings, isl)
+        picked = scheduler.aggregated(fleet, NOW_S, settings, prompt)
     assert picked is not None
-    deferred = scheduler.defers(settings, picked, isl, local)
+    deferred = scheduler.defers(settings, picked, prompt, local)
     if deferred and local:
-        picked = scheduler.aggregated(fleet, NOW_S, settings, isl, deferred=True)
+        picked = scheduler.aggregated(fleet, NOW_S, settings, prompt, deferred=True)
     elif deferred:
-        picked = scheduler.prefill(fleet, NOW_S, settings, deferred=True)
+        picked = scheduler.prefill(fleet, NOW_S, settings, prompt, deferred=True)
     assert picked is not None
     assert choose(state, params, 0, 0.0) == (int(picked.name), local, deferred)
 

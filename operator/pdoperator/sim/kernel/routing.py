@@ -1,7 +1,8 @@
 """The router in the compiled loop: predicted waits from what each engine has to do.
 
 The formulas are those of the cluster's router (scheduling/predict.py), a test holds the two together. What that one
-cannot see is known here: how far a prompt is, what is in a prefix cache, and who waits for room.
+cannot see is known here: how far a prompt is, and who waits for room. What prefix caches hold it remembers by engine;
+here a prompt finds on every engine what the trace says.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def local_ttft_s(state: State, params: Params, e: int, r: int, deferred: bool) -
     step_s = decode_step_s(params, batch, engines[e].kv)
     chunk = max(1, prompt_tokens(params, batch))
     work_s, before = work_before(state, e, deferred)
-    tokens = before + state.requests[r].isl
+    tokens = before + state.requests[r].isl - _cached(state, r)
     return math.ceil(tokens / chunk) * step_s + work_s + _own_s(state, params, r)
 
 
