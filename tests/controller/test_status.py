@@ -21,7 +21,8 @@ NOW, LATER = "2026-11-22T10:00:00Z", "2026-11-22T10:05:00Z"
 
 
 def engine(name: str, role: Role, *, ready: bool = True, state: State = State.SERVING) -> EngineView:
-    return EngineView(name, Pool.SHARED, role, state, ready, False, "r1", 0.0, Missing("no router"))
+    no_router, idle = Missing("no router"), Value(0.0)
+    return EngineView(name, Pool.SHARED, role, state, ready, False, "r1", 0.0, no_router, running=idle)
 
 
 def decision(prefill: int, decode: int, reason: Reason = Reason.FORECAST) -> Decision:
@@ -116,6 +117,17 @@ def test_metrics_that_are_gone_stop_scaling_visibly() -> None:
     seen = conditions(blind(demand=Missing(away), unread=away))
     assert seen["MetricsFresh"] == ("False", "FailedGetMetrics", away)
     assert seen["ScalingActive"][:2] == ("False", "FailedGetMetrics")
+
+
+def test_engines_of_a_role_that_cannot_be_read_are_no_fresh_metrics() -> None:
+    """aibrix PR#2592: sizes were decided on readings that were not there, and nothing told."""
+    away = tuple(replace(e, running=Missing("timed out")) for e in SEEN.engines)
+    assert conditions(blind(engines=away))["MetricsFresh"] == (
+        "False",
+        "FailedGetMetrics",
+        "1 of 1 prefill engines have no fresh reading, so nothing shrinks",
+    )
+    assert conditions(SERVING)["MetricsFresh"][:2] == ("True", "ValidMetrics")
 
 
 def test_that_no_request_has_finished_yet_is_no_failure_to_read_metrics() -> None:

@@ -14,6 +14,7 @@ from pdoperator.controller.situation import Situation
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning.dry_run import told
 from pdoperator.planning.observation import EngineView
+from pdoperator.planning.readings import unread_engines
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,12 @@ def _metrics_fresh(situation: Situation) -> Fact:
         return Fact(
             Condition.METRICS_FRESH, False, Reason.FAILED_GET_METRICS, "; ".join(situation.source_problems)
         )
+    blind = unread_engines(situation.decided_on.engines) if situation.decided_on else ""
+    if blind:
+        return Fact(Condition.METRICS_FRESH, False, Reason.FAILED_GET_METRICS, f"{blind}, so nothing shrinks")
     if isinstance(demand, Missing):
         return Fact(Condition.METRICS_FRESH, True, Reason.TOO_FEW_METRICS, demand.why)
-    return Fact(Condition.METRICS_FRESH, True, Reason.VALID_METRICS, "the routers were read")
+    return Fact(Condition.METRICS_FRESH, True, Reason.VALID_METRICS, "routers and engines were read")
 
 
 def _reading(situation: Situation) -> tuple[str, Value[Demand | None] | Missing]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pdoperator.api import defaults
 from pdoperator.api.names import Role, State
-from pdoperator.api.values import Missing, Value
+from pdoperator.api.values import SERVING_ROLES, Missing, Value
 from pdoperator.planning.observation import EngineView
 
 Read = Callable[[EngineView], Value[float] | Missing]
@@ -62,6 +62,16 @@ def readings(engines: Iterable[EngineView], role: Role, read: Read) -> Readings:
 def running(engine: EngineView) -> Value[float] | Missing:
     """Requests in the engine's batch."""
     return engine.running
+
+
+def unread_engines(engines: Collection[EngineView]) -> str:
+    """The first role of which too few engines have a fresh reading, in words; empty: of both roles enough have one."""
+    for role in SERVING_ROLES:
+        seen = readings(engines, role, running)
+        if not seen.enough:
+            total = len(seen.values) + seen.missing
+            return f"{seen.missing} of {total} {role.value} engines have no fresh reading"
+    return ""
 
 
 def waiting(engine: EngineView) -> Value[float] | Missing:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pdoperator.api.names import Role
 from pdoperator.api.reasons import Reason
 from pdoperator.api.values import SERVING_ROLES
 from pdoperator.planning.constraints.draft import Draft
 from pdoperator.planning.constraints.hold import without_changes
-from pdoperator.planning.readings import Readings, readings, running
+from pdoperator.planning.readings import unread_engines
 from pdoperator.planning.strategies.strategy import Context
 
 
@@ -15,20 +14,13 @@ def fresh_readings(context: Context, draft: Draft) -> Draft:
     """The target, with no fewer engines than there are while a role could not be read. A person's size stands."""
     if not draft.proposal.behavior or not _shrinks(context, draft):
         return draft
-    blind = [(role, seen) for role, seen in _seen(context) if not seen.enough]
+    blind = unread_engines(context.observation.engines)
     if not blind:
         return draft
-    role, seen = blind[0]
     target = without_changes(
         draft.target, context.current, up=(), down=SERVING_ROLES, shared_pool=context.settings.shared_pool
     )
-    total = len(seen.values) + seen.missing
-    why = f"because {seen.missing} of {total} {role.value} engines have no fresh reading"
-    return draft.held_at(target, Reason.HOLD_METRICS_MISSING, why)
-
-
-def _seen(context: Context) -> list[tuple[Role, Readings]]:
-    return [(role, readings(context.observation.engines, role, running)) for role in SERVING_ROLES]
+    return draft.held_at(target, Reason.HOLD_METRICS_MISSING, f"because {blind}")
 
 
 def _shrinks(context: Context, draft: Draft) -> bool:
