@@ -74,6 +74,7 @@ async def pods() -> AsyncIterator[Pods]:
         await made.add("tiny-engine-1", engine_text(running=3, waiting=2, kv_usage=0.5, prefix="vllm_")),
         await made.add("tiny-engine-0", engine_text(running=9)),
         await made.add("tiny-router-1", router_text(999), namespace="team-b"),
+        await made.add("tiny-two-router-1", router_text(10, (1000, 10), (100, 10))),
     ]
     yield made
     for runner in runners:
@@ -127,6 +128,8 @@ async def test_demand_comes_from_what_was_scraped_and_from_before_our_time(
     scraper.source = prometheus
     await scraper.observe([], [ROUTER], time.time(), end_interval=True)
     pods.texts["team-a", "tiny-router-1"] = router_text(40, (10_000, 40), (1000, 40))
+    another_services = router_text(1010, (10_000_000, 1010), (100_000, 1010))
+    pods.texts["team-a", "tiny-two-router-1"] = another_services
     async with asyncio.timeout(60):
         while True:
             await asyncio.sleep(0.5)

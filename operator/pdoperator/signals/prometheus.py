@@ -17,6 +17,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
 from pdoperator.api import defaults
+from pdoperator.api.names import router_name
 from pdoperator.api.sources import Prometheus
 from pdoperator.api.values import Missing, Value
 from pdoperator.forecast.demand import Demand, Sample
@@ -49,7 +50,11 @@ class FromPrometheus:
 
     def __init__(self, settings: Prometheus, namespace: str, service: str) -> None:
         self.settings = settings
-        self._where = f'{settings.namespace_label}="{namespace}",{settings.pod_label}=~"{service}-.+"'
+        here = f'{settings.namespace_label}="{namespace}"'
+        # Of what this finds only live pods of the service are taken; it finds those of `service-two` too.
+        self._where = f'{here},{settings.pod_label}=~"{service}-.+"'
+        # Whose pods that are gone were, nothing but their names tells.
+        self._routers = f'{here},{settings.pod_label}=~"{router_name(service)}-[^-]+(-[^-]+)?"'
         session = requests.Session()
         session.max_redirects = 0  # it is asked what the spec names, nothing else
         session.trust_env = False
@@ -86,7 +91,7 @@ class FromPrometheus:
         over = f"[{max(step_s, 2 * defaults.METRICS_MAX_AGE_S):.0f}s]"
 
         async def rates(name: str) -> dict[float, float]:
-            query = f"sum(rate({name}{{{self._where}}}{over}))"
+            query = f"sum(rate({name}{{{self._routers}}}{over}))"
             at = (datetime.fromtimestamp(start_s, UTC), datetime.fromtimestamp(end_s, UTC))
             rows = await self._ask(self._client.custom_query_range, query, *at, f"{step_s:.0f}")
             return {float(at_s): float(value) for row in rows for at_s, value in row["values"]}
