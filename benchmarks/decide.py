@@ -44,8 +44,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--engines", type=int, default=16, help="of each service")
-    parser.add_argument("--strategy", default="MM1", help="as in spec.autoscaling.strategy")
-    parser.add_argument("--model", default="Auto", help="as in spec.autoscaling.forecast.model")
+    parser.add_argument("--strategy", default="Adaptive", help="as in spec.autoscaling.strategy")
+    parser.add_argument(
+        "--model", default="Auto", help="as in spec.autoscaling.forecast.model; Adaptive has its own"
+    )
     parser.add_argument("--json", action="store_true", help="one object instead of a sentence")
     args = parser.parse_args()
     figures = measure(args.services, args.engines, args.strategy, args.model)
