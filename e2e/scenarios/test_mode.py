@@ -55,7 +55,7 @@ def test_mode_auto_disaggregates_where_prompts_beside_decodes_break_tpot(world: 
     limit_s = defaults.MODE_HOLD_S + 60
 
     def changes() -> None:
-        world.edit(fleet.name, mode="Auto", slo=slo, autoscaling={"strategy": "Adaptive"})
+        world.edit(fleet.name, mode="Auto", slo=slo, autoscaling={"strategy": None, "interval": None})
         wait_for("mode Disaggregated", lambda: serves(world, fleet, "Disaggregated"), limit_s)
 
     load = steady("documents", 2 * limit_s, 0.5, (1000, 16))

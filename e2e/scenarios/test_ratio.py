@@ -1,4 +1,4 @@
-"""The ratio follows the load, within the budget, and no request is lost on the way."""
+"""By default the ratio follows the load, within the budget, and no request is lost on the way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scenarios.world import Fleet, World
 
 def test_the_ratio_follows_the_load_without_losing_a_request(world: World, fleet: Fleet) -> None:
     """Each load lasts until the ratio has followed it: how long that takes is the machine's affair."""
-    world.edit(fleet.name, autoscaling={"strategy": None})
+    world.edit(fleet.name, autoscaling={"strategy": None, "interval": None})
     rate = 0.7 if world.plan.engine == "vllm" else 1.2
     limit_s = 60 * world.patience
     phases = [

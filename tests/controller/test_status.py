@@ -48,6 +48,7 @@ SERVING = Situation(
     scaling_enabled=True,
     dry_run=False,
     obstacle=None,
+    decides="Adaptive decides every 5 s",
 )
 
 
@@ -128,6 +129,10 @@ def test_engines_of_a_role_that_cannot_be_read_are_no_fresh_metrics() -> None:
         "1 of 1 prefill engines have no fresh reading, so nothing shrinks",
     )
     assert conditions(SERVING)["MetricsFresh"][:2] == ("True", "ValidMetrics")
+
+
+def test_who_decides_and_how_often_is_told_where_scaling_is_active() -> None:
+    assert conditions(SERVING)["ScalingActive"] == ("True", "ValidMetrics", "Adaptive decides every 5 s")
 
 
 def test_that_no_request_has_finished_yet_is_no_failure_to_read_metrics() -> None:

@@ -19,6 +19,7 @@ from planning.fleet import NOW_S, no_history, observation, settings
 WIDE = {"minReplicas": 1, "maxReplicas": 100}
 AT_ONCE = {"policies": [{"type": "Pods", "value": 1000, "periodSeconds": 1}]}
 SCALING = {
+    "strategy": "DOPD",
     "forecast": {"model": "LastValue"},
     "behavior": {"scaleUp": AT_ONCE, "scaleDown": {"stabilizationWindowSeconds": 0}},
 }
@@ -86,11 +87,11 @@ def test_a_factor_of_an_event_that_has_begun_unseen_adds_nothing() -> None:
 def test_adaptive_which_forecasts_for_itself_is_prepared_as_early() -> None:
     entry = {"from": timestamp(NOW_S + 200), "to": timestamp(NOW_S + 3600), "floor": 30.0}
     launch = plan(strategy="Adaptive", calendar=[entry])
-    before, history = at(launch, (69, 3.0), (84, 3.0))
+    before, history = at(launch, (79, 3.0), (94, 3.0))
     assert before.reason is Reason.FORECAST
-    decision, history = at(launch, (85, 3.0), history=history)
+    decision, history = at(launch, (95, 3.0), history=history)
     assert decision.reason is Reason.CALENDAR
-    assert decision.message.startswith("calendar 30.0 req/s, ISL 512, OSL 64 in 115 s needs prefill")
+    assert decision.message.startswith("calendar 30.0 req/s, ISL 512, OSL 64 in 105 s needs prefill")
     busy = Sizer.of(LOAD, launch).busy(30.0)
     assert total(decision.target) > busy.prefill + busy.decode > total(before.target)
     expected, _ = at(launch, (100, 60.0), history=history)

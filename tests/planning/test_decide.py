@@ -21,12 +21,13 @@ AT_ONCE = {"policies": [{"type": "Pods", "value": 1000, "periodSeconds": 1}]}
 UP_AT_ONCE = {"behavior": {"scaleUp": AT_ONCE}}
 NO_DELAY = {"behavior": {"scaleUp": AT_ONCE, "scaleDown": {"stabilizationWindowSeconds": 0}}}
 LAST_VALUE = {"forecast": {"model": "LastValue"}}
+DOPD = {"strategy": "DOPD"} | LAST_VALUE
 WIDE = {"minReplicas": 1, "maxReplicas": 100}
 
 
 def scaling(**more: object) -> PlanSettings:
     """DOPD on the last value, without windows, between 1 and 100 engines a role."""
-    return settings(prefill=WIDE, decode=WIDE, autoscaling=NO_DELAY | LAST_VALUE | more)
+    return settings(prefill=WIDE, decode=WIDE, autoscaling=NO_DELAY | DOPD | more)
 
 
 def after(plan: PlanSettings, *observations: Observation, history: History | None = None) -> Decision:
@@ -46,7 +47,7 @@ def test_prefill_heavy_and_decode_heavy_load_end_on_opposite_sides_within_the_bu
         prefill=WIDE,
         decode=WIDE,
         slo={"tpot": {"target": "20ms"}},
-        autoscaling=NO_DELAY | LAST_VALUE | {"gpuBudget": 4},
+        autoscaling=NO_DELAY | DOPD | {"gpuBudget": 4},
     )
     prefill_heavy = after(plan, observation(Demand(3.0, 1000, 8))).target
     decode_heavy = after(plan, observation(Demand(3.0, 64, 200))).target
@@ -120,7 +121,7 @@ def test_no_request_ever_is_a_load_of_nothing_not_an_unknown_one() -> None:
 
 
 def test_a_lower_need_waits_for_the_scale_down_window() -> None:
-    plan = settings(prefill=WIDE, decode=WIDE, autoscaling=LAST_VALUE | UP_AT_ONCE)
+    plan = settings(prefill=WIDE, decode=WIDE, autoscaling=DOPD | UP_AT_ONCE)
     decision = after(plan, observation(Demand(30, 512, 64)), observation(Demand(3, 512, 64)))
     assert decision.wanted == PerRole(4, 1)
     assert (decision.target, decision.reason) == (PerRole(12, 3), Reason.STABILIZED)
@@ -130,7 +131,7 @@ def test_a_lower_need_waits_for_the_scale_down_window() -> None:
 
 def test_the_window_of_one_role_never_keeps_the_other_from_the_engines_it_needs_now() -> None:
     plan = settings(
-        prefill=WIDE, decode=WIDE, slo={"tpot": {"target": "20ms"}}, autoscaling=LAST_VALUE | {"gpuBudget": 4}
+        prefill=WIDE, decode=WIDE, slo={"tpot": {"target": "20ms"}}, autoscaling=DOPD | {"gpuBudget": 4}
     )
     decode_heavy, prefill_heavy = observation(Demand(4.5, 64, 200)), observation(Demand(3, 1000, 8))
     assert after(plan, decode_heavy).target == PerRole(1, 3)
@@ -138,7 +139,7 @@ def test_the_window_of_one_role_never_keeps_the_other_from_the_engines_it_needs_
 
 
 def test_a_restart_does_not_shrink_the_fleet_at_once() -> None:
-    plan = settings(prefill=WIDE, decode=WIDE, autoscaling=LAST_VALUE | UP_AT_ONCE)
+    plan = settings(prefill=WIDE, decode=WIDE, autoscaling=DOPD | UP_AT_ONCE)
     found = replace(no_history(), target=PerRole(6, 6))
     assert after(plan, observation(LOAD), history=found).target == PerRole(6, 6)
 

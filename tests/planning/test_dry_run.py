@@ -23,7 +23,12 @@ STARTUP_S = 60.0
 
 
 def plan(*, dry_run: bool = True, **more: Any) -> PlanSettings:
-    scaling = {"forecast": {"model": "LastValue"}, "behavior": NO_DELAY, "dryRun": dry_run}
+    scaling = {
+        "strategy": "DOPD",
+        "forecast": {"model": "LastValue"},
+        "behavior": NO_DELAY,
+        "dryRun": dry_run,
+    }
     return settings(prefill=WIDE | {"replicas": 8}, decode=WIDE | {"replicas": 2}, autoscaling=scaling | more)
 
 

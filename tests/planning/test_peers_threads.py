@@ -284,7 +284,9 @@ def test_a_restart_with_an_empty_history_shrinks_nothing_at_once(strategy: str) 
 
 def test_the_end_of_an_emergency_does_not_discard_engines_that_are_starting() -> None:
     """knative#3153: leaving panic threw away capacity that was still starting."""
-    calm = settings(prefill=WIDE, decode=WIDE, autoscaling={"forecast": {"model": "LastValue"}})
+    calm = settings(
+        prefill=WIDE, decode=WIDE, autoscaling={"strategy": "DOPD", "forecast": {"model": "LastValue"}}
+    )
     overload = observation(QUIET, engines=fleet(2, 2, prefill_waiting=10))
     over = observation(QUIET, engines=fleet(2, 2))
     in_emergency, history = after(calm, overload, history=running(2, 2))

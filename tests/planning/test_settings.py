@@ -80,6 +80,21 @@ def test_a_horizon_is_each_strategys_own_unless_it_is_given() -> None:
     assert plan_settings(spec()).horizon_s is None
 
 
+@pytest.mark.parametrize(
+    ("strategy", "interval_s"),
+    [(strategy.value, 5 if strategy is Strategy.ADAPTIVE else 15) for strategy in Strategy],
+)
+def test_how_often_is_decided_is_the_strategys_own_unless_it_is_given(
+    strategy: str, interval_s: float
+) -> None:
+    assert plan_settings(spec(autoscaling={"strategy": strategy})).interval_s == interval_s
+    assert plan_settings(spec(autoscaling={"strategy": strategy, "interval": "1m30s"})).interval_s == 90
+
+
+def test_a_service_that_names_no_strategy_is_sized_by_adaptive() -> None:
+    assert plan_settings(spec()).strategy is Strategy.ADAPTIVE
+
+
 def test_on_cpu_an_engine_counts_as_one_of_the_budget() -> None:
     plan = plan_settings(spec(hardware={"preset": "cpu"}, prefill={"tensorParallelSize": 2}))
     assert plan.limits.cost(PerRole(2, 3)) == 5

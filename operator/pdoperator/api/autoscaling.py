@@ -13,7 +13,7 @@ from pdoperator.api.calendar import CalendarEntry, Schedule
 from pdoperator.api.model import ApiModel, Duration, rules
 from pdoperator.api.pause import Pause
 from pdoperator.api.sources import ConflictPolicy, MetricsSource
-from pdoperator.api.units import HORIZON_PATTERN, RATIO_PATTERN
+from pdoperator.api.units import HORIZON_PATTERN, RATIO_PATTERN, seconds
 
 Ratio = Annotated[str, Field(pattern=RATIO_PATTERN, max_length=9)]
 
@@ -95,17 +95,18 @@ class Autoscaling(ApiModel):
         True
     )
     strategy: Annotated[Strategy, Field(description="Who decides how many engines prefill and decode.")] = (
-        Strategy.DOPD
+        Strategy.ADAPTIVE
     )
     interval: Annotated[
-        Duration,
+        Duration | None,
         Field(
-            description="Time between decisions, at least 1s.",
+            description="Time between decisions, at least 1s; "
+            f"absent: {defaults.INTERVAL_S:g}s, with Adaptive {defaults.ADAPTIVE_INTERVAL_S:g}s.",
             json_schema_extra=rules(
                 ("duration(self) >= duration('1s')", "must be at least 1s; give a duration such as 15s or 1m")
             ),
         ),
-    ] = defaults.INTERVAL
+    ] = None
     forecast: Forecast = Forecast()
     metrics: MetricsSource = MetricsSource()
     conflict_policy: Annotated[
@@ -132,3 +133,10 @@ class Autoscaling(ApiModel):
         list[Schedule], Field(max_length=32, description="Bounds on replicas that hold at certain times.")
     ] = []
     dry_run: Annotated[bool, Field(description="Decide and report, change nothing.")] = False
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between decisions: as given, else the strategy's own (no default of the CRD can tell them apart)."""
+        if self.interval is not None:
+            return seconds(self.interval)
+        return defaults.ADAPTIVE_INTERVAL_S if self.strategy is Strategy.ADAPTIVE else defaults.INTERVAL_S

@@ -27,7 +27,9 @@ TPOT_TARGET = "80ms"
 PERCENTILE = 90
 
 # --- autoscaling -------------------------------------------------------------------------------------------
-INTERVAL = "15s"  # HPA's sync period
+INTERVAL_S = 15.0  # HPA's sync period
+# Of strategy Adaptive: its split looks 15 s ahead, and a turn of the load should be serving 10 s after it has begun.
+ADAPTIVE_INTERVAL_S = 5.0
 FORECAST_WINDOW = 50  # samples; DOPD's planner (SLAPlannerDefaults)
 FORECAST_QUANTILE = 0.9  # an engine too few costs misses, one too many only GPU time
 PEAK_WINDOW_S = 30.0  # a shorter peak is over before a queue of seconds has built up

@@ -123,7 +123,7 @@ def _scaling_active(situation: Situation) -> Fact:
     if isinstance(demand, Missing):
         reason = Reason.FAILED_GET_METRICS if unread else Reason.TOO_FEW_METRICS
         return Fact(Condition.SCALING_ACTIVE, False, reason, demand.why)
-    return Fact(Condition.SCALING_ACTIVE, True, Reason.VALID_METRICS, "the fleet follows the load")
+    return Fact(Condition.SCALING_ACTIVE, True, Reason.VALID_METRICS, situation.decides)
 
 
 def _scaling_limited(situation: Situation) -> Fact:

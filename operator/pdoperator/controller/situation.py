@@ -45,6 +45,7 @@ class Situation:
     obstacle: Obstacle | None
     startups: PerRole[StartTimes] = field(default_factory=lambda: PerRole.of(lambda _: StartTimes()))
     source_problems: Sequence[str] = ()  # queries that the source of signals does not answer as it should
+    decides: str = ""  # who decides, and how often
     paused: str = ""  # what is paused and until when
     conflict: str = ""  # who else changes what belongs to the service
     yielded: str = ""  # what is left to them

@@ -205,7 +205,7 @@ def plan_settings(spec: Spec, *, shared_pool: bool) -> PlanSettings:
         tpot_target_s=seconds(slo.tpot.target),
         tpot_percentile=slo.tpot.percentile,
         startup_s=defaults.STARTUP_S if profile.startup_s is None else profile.startup_s,
-        interval_s=seconds(autoscaling.interval),
+        interval_s=autoscaling.interval_s,
         model=autoscaling.forecast.model,
         window=autoscaling.forecast.window,
         horizon_s=None if autoscaling.forecast.horizon == "Auto" else seconds(autoscaling.forecast.horizon),

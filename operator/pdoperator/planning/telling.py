@@ -11,11 +11,16 @@ from pdoperator.planning.calendar import MODEL
 
 def load(ahead: Forecasted) -> str:
     """What is expected: `forecast 3.0 req/s, ISL 512, OSL 64 in 15 s`."""
-    demand = ahead.demand
     what = {MODEL: "calendar", ForecastModel.LAST_VALUE: "last value"}.get(ahead.model, "forecast")
+    return expected(ahead, what)
+
+
+def expected(ahead: Forecasted, what: str = "forecast") -> str:
+    """The same, called `what`."""
+    demand = ahead.demand
     return (
         f"{what} {demand.rate_rps:.1f} req/s, ISL {demand.isl_tokens:.0f}, OSL {demand.osl_tokens:.0f}"
-        f" in {ahead.horizon_s:g} s"
+        f" in {ahead.horizon_s:.0f} s"
     )
 
 

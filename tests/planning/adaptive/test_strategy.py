@@ -29,11 +29,7 @@ CHAT = Demand(60.0, 1200.0, 200.0)
 def service() -> PlanSettings:
     """One service with Llama 70B engines and a scale-down window of two minutes."""
     settings = fleet.settings(
-        autoscaling={
-            "strategy": "Adaptive",
-            "interval": "5s",
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 120}},
-        },
+        autoscaling={"behavior": {"scaleDown": {"stabilizationWindowSeconds": 120}}},
         prefill={"maxReplicas": 64},
         decode={"maxReplicas": 64},
         slo={"ttft": {"target": "2s", "percentile": 99}, "tpot": {"target": "80ms", "percentile": 99}},
@@ -117,6 +113,16 @@ def test_at_a_full_budget_the_split_follows_a_turn_as_soon() -> None:
 def test_unknown_demand_holds_the_fleet_and_is_never_taken_for_none() -> None:
     targets = run(service(), lambda t: CHAT if t <= 500 else Missing("metrics are away"), 160, PerRole(5, 4))
     assert set(targets[100:]) == {targets[99]}
+
+
+def test_without_any_request_all_is_held_at_first_and_then_given_back() -> None:
+    def idle(seconds: float) -> PerRole[int]:
+        seen = fleet.observation(None, 5000.0, fleet.fleet(6, 4), idle_for_s=seconds)
+        history = replace(fleet.no_history(), target=PerRole(6, 4))
+        return adaptive(Tuning())(Context(service(), seen, history, PerRole(6, 4))).wanted
+
+    assert idle(defaults.LEARN_S - 1) == PerRole(6, 4)
+    assert idle(defaults.LEARN_S) == PerRole(1, 1)
 
 
 def test_a_young_history_gives_nothing_away() -> None:

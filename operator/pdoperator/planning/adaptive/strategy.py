@@ -28,7 +28,7 @@ from pdoperator.planning.horizon import lead_time_s
 from pdoperator.planning.split import in_proportion
 from pdoperator.planning.strategies.known_demand import held
 from pdoperator.planning.strategies.strategy import Context, Proposal, Strategy
-from pdoperator.planning.telling import needs
+from pdoperator.planning.telling import expected, needs
 
 
 def adaptive(tuning: Tuning) -> Strategy:
@@ -43,7 +43,7 @@ def adaptive(tuning: Tuning) -> Strategy:
         if demand.x is not None:
             state = state.with_shape(demand.x, settings.interval_s)
         if state.shape is None:
-            return replace(held(context, Reason.IDLE, "held: no request has come yet"), state=state)
+            return replace(_unused(context), state=state)
         sizer = Sizer.of(state.shape, settings)
         state = state.with_load(at_s, _busy(demand.x, sizer))
         return _Plan(context, tuning, state, sizer, _burn(context, sizer)).proposal()
@@ -56,6 +56,14 @@ def _state(context: Context) -> AdaptiveState:
     if isinstance(state, AdaptiveState) and state.total.interval_s == interval_s:
         return state
     return AdaptiveState.empty(interval_s)
+
+
+def _unused(context: Context) -> Proposal:
+    """No request is known of: as with a young history nothing is given away at first, then all that may go."""
+    idle_s = context.observation.idle_for_s
+    if idle_s < defaults.LEARN_S:
+        return held(context, Reason.IDLE, f"no request yet: held for {defaults.LEARN_S:.0f} s")
+    return Proposal(context.settings.least, Reason.IDLE, f"no request for {idle_s:.0f} s: minReplicas")
 
 
 def _busy(demand: Demand | None, sizer: Sizer) -> PerRole[float]:
@@ -94,12 +102,12 @@ class _Plan:
         for_soon = self.sizer.engines(soon)
         wanted, state = self._split(engines, for_soon, pressed)
         without = self._fleet(self._now(self.state.total), soon, pressed)
-        prefill = in_proportion(without, wanted)
+        prefill, forecast = in_proportion(without, wanted), self._forecasted(ahead)
         return Proposal(
             wanted=wanted,
             reason=Reason.EMERGENCY if pressed.prefill > defaults.BACKLOG_ENGINES else Reason.FORECAST,
-            why=needs(self._load(ahead), wanted, current),
-            forecast=self._forecasted(ahead),
+            why=needs(f"{expected(forecast)}, at most {ahead.value:.1f} engines busy,", wanted, current),
+            forecast=forecast,
             evidence=self._evidence(soon, for_soon, pressed),
             without_forecast=PerRole(prefill, without - prefill),
             state=state,
@@ -170,10 +178,6 @@ class _Plan:
         if limits.budget is None or cost == 0:
             return engines
         return min(engines, max(2, limits.budget // cost))
-
-    def _load(self, ahead: Peak) -> str:
-        horizon_s, rate = self._horizon_s(), self._rate(ahead.point)
-        return f"forecast {rate:.1f} req/s in {horizon_s:.0f} s, at most {ahead.value:.1f} engines busy,"
 
     def _rate(self, busy: float) -> float:
         """Requests per second that keep so many engines busy."""

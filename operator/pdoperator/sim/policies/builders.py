@@ -36,8 +36,6 @@ HETEROSCALE_S = 30.0
 TOKENSCALE_S = 5.0
 NARWHAL_S = 5.0
 HPA_S = 15.0  # HPA's sync period, KEDA's polling interval in vLLM's production stack
-PLAN_S = 15.0  # the operator's own interval
-SPLIT_S = 5.0  # the split clock of Adaptive
 ADAPTIVE_DOWN_S = 120.0  # what takes a start-up to get back is not given away sooner
 WVA_S = 15.0  # GLOBAL_OPT_INTERVAL
 LAZY = RouterOptions(local_prefill=LocalPrefill.LAZY)
@@ -215,17 +213,17 @@ def keda_queue(at: Setting, queue: float = 5.0, least: float = 0.5) -> PolicyBas
     )
 
 
-def reactive(at: Setting, interval: float = PLAN_S) -> PolicyBase:
+def reactive(at: Setting, interval: float = defaults.INTERVAL_S) -> PolicyBase:
     """The cluster's strategy Reactive; `interval`: seconds between decisions."""
     return _planned(at, Strategy.REACTIVE, interval)
 
 
-def mm1(at: Setting, interval: float = PLAN_S) -> PolicyBase:
+def mm1(at: Setting, interval: float = defaults.INTERVAL_S) -> PolicyBase:
     """The cluster's strategy MM1; `interval`: seconds between decisions."""
     return _planned(at, Strategy.MM1, interval)
 
 
-def dopd(at: Setting, interval: float = PLAN_S) -> PolicyBase:
+def dopd(at: Setting, interval: float = defaults.INTERVAL_S) -> PolicyBase:
     """The cluster's strategy DOPD; `interval`: seconds between decisions, and its horizon."""
     return _planned(at, Strategy.DOPD, interval)
 
@@ -233,7 +231,7 @@ def dopd(at: Setting, interval: float = PLAN_S) -> PolicyBase:
 def adaptive(
     at: Setting,
     quantile: float = defaults.FLEET_QUANTILE,
-    interval: float = SPLIT_S,
+    interval: float = defaults.ADAPTIVE_INTERVAL_S,
     down: float = ADAPTIVE_DOWN_S,
     deferral: float = defaults.DEFERRAL_S,
     no_forecast: bool = False,
@@ -258,7 +256,10 @@ def adaptive(
 
 
 def auto(
-    at: Setting, interval: float = SPLIT_S, down: float = ADAPTIVE_DOWN_S, aggregated: bool = False
+    at: Setting,
+    interval: float = defaults.ADAPTIVE_INTERVAL_S,
+    down: float = ADAPTIVE_DOWN_S,
+    aggregated: bool = False,
 ) -> PolicyBase:
     """Adaptive in mode Auto, disaggregated at first; `aggregated`: in mode Aggregated throughout."""
     return _adaptive(at, Tuning(), interval, down, mode=Mode.AGGREGATED if aggregated else Mode.AUTO)
