@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,7 +16,6 @@ from pdoperator.scheduling.engines import Engine
 from router.conftest import Bench
 from scheduling.world import COSTS
 
-SALT = b"of this process"
 QUERIES, HITS = "pdrouter_prefix_cache_queries_total{}", "pdrouter_prefix_cache_hits_total{}"
 LONG = "In the beginning was a system prompt. " * 100
 
@@ -26,10 +28,10 @@ TURN = [message("system", LONG), message("user", "Hello?")]
 NEXT_TURN = [*TURN, message("assistant", "Hi!"), message("user", "And now?")]
 
 
-def in_common(one: dict[str, Any], other: dict[str, Any], chat: bool, salt: bytes = SALT) -> int:
+def in_common(one: dict[str, Any], other: dict[str, Any], chat: bool) -> int:
     """Blocks that both prompts begin with."""
-    pairs = zip(prefix_chain(one, chat, SALT).blocks, prefix_chain(other, chat, salt).blocks, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), len(prefix_chain(one, chat, SALT).blocks))
+    pairs = zip(prefix_chain(one, chat).blocks, prefix_chain(other, chat).blocks, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), len(prefix_chain(one, chat).blocks))
 
 
 @pytest.mark.parametrize(
@@ -70,25 +72,33 @@ def in_common(one: dict[str, Any], other: dict[str, Any], chat: bool, salt: byte
 def test_prompts_have_in_common_what_engines_compute_alike(
     one: dict[str, Any], other: dict[str, Any], chat: bool, alike: bool
 ) -> None:
-    blocks = len(prefix_chain(one, chat, SALT).blocks)
+    blocks = len(prefix_chain(one, chat).blocks)
     assert blocks >= 3
     assert in_common(one, other, chat) >= (blocks - 1 if alike else 0)
     assert alike or in_common(one, other, chat) == 0
 
 
 def test_a_hash_tells_nobody_outside_the_process_what_was_asked() -> None:
-    assert in_common({"prompt": LONG}, {"prompt": LONG}, False, salt=b"of another") == 0
+    program = (
+        "from pdoperator.router.prompt import *; print(prefix_chain({'prompt': 'x' * 999}, False).blocks)"
+    )
+    command, env = (
+        [sys.executable, "-c", program],
+        {k: v for k, v in os.environ.items() if k != "PYTHONHASHSEED"},
+    )
+    one, other = (subprocess.check_output(command, env=env) for _ in range(2))
+    assert one != other
 
 
 def test_hashing_a_huge_prompt_is_bounded() -> None:
-    chain = prefix_chain({"prompt": "x" * (4 << 20)}, False, SALT)
+    chain = prefix_chain({"prompt": "x" * (4 << 20)}, False)
     assert len(chain.blocks) == defaults.PREFIX_BLOCKS
     assert chain.share * len(chain.blocks) == pytest.approx(0.25, rel=1e-3)
 
 
 @pytest.mark.parametrize("body", [{}, {"prompt": None}, {"prompt": ""}, {"prompt": "short"}])
 def test_a_short_or_missing_prompt_has_no_blocks(body: dict[str, Any]) -> None:
-    assert prefix_chain(body, False, SALT).blocks == ()
+    assert prefix_chain(body, False).blocks == ()
 
 
 @pytest.fixture
@@ -150,7 +160,7 @@ async def test_an_engine_that_could_not_be_reached_has_nothing_any_more(three: B
     first, second = ("p1", "p2") if served(three) == [1, 0] else ("p2", "p1")
     three.show(**{first: {"address": "127.0.0.1:1"}})
     assert (await three.post(prompt=LONG))[0] == 200
-    chain = prefix_chain({"prompt": LONG}, False, three.router._salt)
+    chain = prefix_chain({"prompt": LONG}, False)
     assert three.fleet.scheduler.prefixes.prompt(chain, 1000).cached.keys() == {second, "d"}
 
 

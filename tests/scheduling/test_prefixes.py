@@ -21,7 +21,7 @@ FLEET = table(P1, P2, D1, D2)
 
 def chain(text: str) -> Chain:
     """Each letter is a block of 100 tokens."""
-    return Chain(tuple(text[: n + 1].encode() for n in range(len(text))), 1 / max(1, len(text)))
+    return Chain(tuple(hash(text[: n + 1]) for n in range(len(text))), 1 / max(1, len(text)))
 
 
 def send(prefixes: Prefixes, engine: str, text: str, limit_tokens: int = PLENTY) -> None:
@@ -95,7 +95,7 @@ STEPS = st.lists(
 @given(STEPS, WORDS, st.integers(0, 12))
 def test_it_finds_what_a_cache_for_each_engine_would_have(steps: list[Any], text: str, limit: int) -> None:
     """Against the plainest model of it: one list of blocks an engine, looked through engine by engine."""
-    prefixes, plain = Prefixes(), {name: OrderedDict[bytes, None]() for name in "abc"}
+    prefixes, plain = Prefixes(), {name: OrderedDict[int, None]() for name in "abc"}
     for what, engine, word in steps:
         if what == "forget":
             prefixes.forget(engine)

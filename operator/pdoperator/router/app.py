@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 import uuid
 from http import HTTPStatus
@@ -40,7 +39,6 @@ class Router:
         self._engines = Engines(session)
         self._steps = Steps(fleet, self.metrics, self._engines)
         self._estimate = TokenEstimate()
-        self._salt = os.urandom(16)  # of the hashes of prompts, which so tell nothing outside this process
         self._loop = asyncio.get_running_loop()
         self._started = int(time.time())
 
@@ -150,7 +148,7 @@ class Router:
         headers["Content-Type"] = "application/json"
         request_id = request.headers.get(REQUEST_ID, "")[:REQUEST_ID_MAX] or uuid.uuid4().hex
         known = work_tokens(size, tokens)
-        chain = prefix_chain(call.body, chat, self._salt) if config.prefix_caching else Chain()
+        chain = prefix_chain(call.body, chat) if config.prefix_caching else Chain()
         admitted_ms = time.time_ns() // 1_000_000
         return Exchange(
             request, call, config, request_id, headers, arrival_s, admitted_ms, size, chain, known

@@ -80,7 +80,7 @@ class Steps:
                     scheduler.prefill(fleet.table, now_s, x.config, prompt, revision, tried, True) or engine
                 )
             try:
-                return await self._prefill_on(engine, x)
+                return await self._prefill_on(engine, x, prompt)
             except EngineFailed as error:
                 self._failed(Step.PREFILL, engine, x, error)
                 tried.add(engine.name)
@@ -136,16 +136,16 @@ class Steps:
     def _prompt(self, x: Exchange) -> Prompt:
         return self._fleet.scheduler.prefixes.prompt(x.chain, x.tokens)
 
-    def _claim(self, engine: Engine, x: Exchange, role: Role, computed: bool = False) -> Claim:
+    def _claim(self, engine: Engine, x: Exchange, role: Role, prompt: Prompt | None) -> Claim:
         """Count the request as handed to `engine`, whose prefix cache has its prompt from then on. It computes what of
-        it is not there yet, unless it gets the KV `computed`."""
+        `prompt` is not there yet; nothing where that is None, for it gets the KV."""
         scheduler, cached = self._fleet.scheduler, 0
-        if not computed:
-            cached = self._prompt(x).cached_on(engine.name)
-            self._metrics.prefix_queries.inc(x.tokens)
+        if prompt is not None:
+            cached = prompt.cached_on(engine.name)
+            self._metrics.prefix_queries.inc(prompt.tokens)
             self._metrics.prefix_hits.inc(cached)
         scheduler.prefixes.sent(engine.name, x.chain, x.tokens, (x.config.costs or TOKENS).kv_tokens)
-        return scheduler.load.acquire(engine.name, role, x.tokens, computed, x.yields_until_s, cached)
+        return scheduler.load.acquire(engine.name, role, x.tokens, prompt is None, x.yields_until_s, cached)
 
     def _defers(self, x: Exchange, engine: Engine, prompt: Prompt, aggregated: bool = False) -> bool:
         """Decide whether the prompt lets others go first; only when it comes, for who is tried again has waited."""
@@ -155,11 +155,11 @@ class Steps:
             self._metrics.deferred.inc()
         return x.deferred
 
-    async def _prefill_on(self, engine: Engine, x: Exchange) -> Handoff:
+    async def _prefill_on(self, engine: Engine, x: Exchange, prompt: Prompt) -> Handoff:
         headers = {**x.headers, REQUEST_ID: f"{x.request_id}-prefill"}
         load = self._fleet.scheduler.load
         body = x.call.prefill_body(x.priority(prompt=True))
-        claim = self._claim(engine, x, Role.PREFILL)
+        claim = self._claim(engine, x, Role.PREFILL, prompt)
         try:
             self._metrics.queue[Role.PREFILL].observe(self._loop.time() - x.arrival_s)
             async with (
@@ -194,7 +194,7 @@ class Steps:
     async def _decode_on(self, engine: Engine, x: Exchange, handoff: Handoff | None) -> web.StreamResponse:
         headers = {**x.headers, REQUEST_ID: x.request_id}
         body = x.call.decode_body(handoff.params if handoff else None, x.priority(prompt=handoff is None))
-        claim = self._claim(engine, x, Role.DECODE, computed=handoff is not None)
+        claim = self._claim(engine, x, Role.DECODE, None if handoff else self._prompt(x))
         try:
             self._metrics.queue[Role.DECODE].observe(self._loop.time() - x.arrival_s)
             if x.call.stream:

@@ -17,7 +17,7 @@ class Chain:
     """A prompt as blocks of equal length: each hash stands for its block and all before it. `share` is that of one
     block in the prompt; what is left after the last full one has no hash."""
 
-    blocks: tuple[bytes, ...] = ()
+    blocks: tuple[int, ...] = ()
     share: float = 0.0
 
 
@@ -38,7 +38,7 @@ class _Cache:
     """One engine's: tokens by block, least recently used first."""
 
     bit: int
-    blocks: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
+    blocks: OrderedDict[int, int] = field(default_factory=OrderedDict)
     tokens: int = 0
 
 
@@ -46,7 +46,7 @@ class Prefixes:
     """An index of blocks by engine. Engines are bits of a number, so that one look-up a block serves them all."""
 
     def __init__(self) -> None:
-        self._holders: dict[bytes, int] = {}
+        self._holders: dict[int, int] = {}
         self._caches: dict[str, _Cache] = {}
         self._names: dict[int, str] = {}
 
@@ -63,7 +63,7 @@ class Prefixes:
         }
         return Prompt(tokens, cached)
 
-    def _longest(self, blocks: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    def _longest(self, blocks: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Engines with how many blocks from the beginning they have, each once; those that have none left out."""
         holders = self._holders.get(blocks[0], 0) if blocks else 0
         for depth, block in enumerate(blocks[1:], 1):
@@ -122,7 +122,7 @@ class Prefixes:
         cache = self._caches[engine] = _Cache(bit)
         return cache
 
-    def _drop(self, block: bytes, bit: int) -> None:
+    def _drop(self, block: int, bit: int) -> None:
         holders = self._holders[block] & ~bit
         if holders:
             self._holders[block] = holders
