@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pdoperator.router.prompt import prefix_chain
 from pdoperator.scheduling.engines import Engine
 from router.conftest import Bench
 from scheduling.world import COSTS
+from waiting import until
 
 QUERIES, HITS = "pdrouter_prefix_cache_queries_total{}", "pdrouter_prefix_cache_hits_total{}"
 LONG = "In the beginning was a system prompt. " * 100
@@ -172,6 +174,21 @@ async def test_a_queue_longer_than_the_prefix_saves_sends_it_elsewhere(three: Be
     three.fleet.scheduler.load.acquire(first, Role.PREFILL, 1500)
     await three.post(prompt=prompt)
     assert served(three) == [1, 1]
+
+
+async def test_prompts_that_come_at_once_do_not_queue_where_their_beginning_is(three: Bench) -> None:
+    """They have 0.5 s in common, and each has 1 s of its own."""
+    three.config(costs=COSTS)
+    common = [5] * 500
+    await three.post(prompt=common)
+    gates = [three.engines[name].hold() for name in ("p1", "p2")]
+    prompts = [common + [1000 + n] * 1000 for n in range(6)]
+    asked = [asyncio.create_task(three.post(prompt=prompt)) for prompt in prompts]
+    await until(lambda: sum(three.engines[name].running for name in ("p1", "p2")) == 6)
+    assert [three.engines[name].running for name in ("p1", "p2")] == [3, 3]
+    for gate in gates:
+        gate.set()
+    assert {status for status, _ in await asyncio.gather(*asked)} == {200}
 
 
 async def test_decode_engines_have_the_prompts_too_that_they_were_handed(three: Bench) -> None:

@@ -20,6 +20,7 @@ from router.conftest import Bench
 from scheduling.world import COSTS
 
 LABELS = {"engine": "0", "model_name": "tiny"}
+INSTANT = {"ttft_s": [0], "itl_s": [0], "latency_s": 0, "link_bytes_per_s": 0}
 TRANSFER = {"kv_connector": "NixlConnector", "kv_role": "kv_both", "kv_load_failure_policy": "fail"}
 
 
@@ -68,12 +69,12 @@ async def simulation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield bench
 
 
-@pytest.fixture
+@asynccontextmanager
 async def three_to_one(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Bench, list[Engine]]]:
-    """Three prefill engines, which are handed out too, and a decode engine; they answer at once."""
-    monkeypatch.setenv("PD_SIM_PROFILE", "instant")
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kv_tokens: int
+) -> AsyncIterator[list[Engine]]:
+    """Three prefill engines, which are handed out, and a decode engine; they answer at once."""
+    monkeypatch.setenv("PD_SIM_PROFILE", json.dumps({**INSTANT, "kv_tokens": kv_tokens}))
     async with AsyncExitStack() as stack:
         rows, engines = [], []
         for name in ("p1", "p2", "p3", "d"):
@@ -82,44 +83,59 @@ async def three_to_one(
             role = Role.DECODE if name == "d" else Role.PREFILL
             rows.append(Row(name, f"127.0.0.1:{port}", role, State.SERVING, "r1", ready=True))
         bench.fleet.set_engines(rows)
-        yield bench, engines[:3]
+        yield engines[:3]
 
 
-def counted(engines: list[Engine], name: str) -> float:
-    """The sum of a counter of the engines' own."""
-    values = [engine.metrics.registry.get_sample_value(name, LABELS) for engine in engines]
-    return sum(value for value in values if value is not None)
+def counted(engines: list[Engine], name: str) -> list[float]:
+    """A counter of the engines' own."""
+    return [
+        engine.metrics.registry.get_sample_value(f"vllm:{name}_total", LABELS) or 0.0 for engine in engines
+    ]
 
 
-async def converse(bench: Bench, sessions: int, turns: int) -> None:
-    """Sessions that take turns; each turn brings all that was said before and 512 tokens more."""
-    for turn in range(1, turns + 1):
-        for session in range(sessions):
-            said = [3 + (session * 331 + at * 7) % 1900 for at in range(512 * turn)]
-            status, _ = await bench.post(prompt=said, max_tokens=1)
-            assert status == 200
+async def say(bench: Bench, session: int, turn: int) -> None:
+    """A turn brings all that the session has said before and 512 tokens more."""
+    said = [3 + (session * 331 + at * 7) % 1900 for at in range(512 * turn)]
+    status, _ = await bench.post(prompt=said, max_tokens=1)
+    assert status == 200
 
 
 @pytest.mark.parametrize(("prefix_caching", "low", "high"), [(True, 0.55, 0.6), (False, 0.0, 0.15)])
 async def test_engines_find_in_their_caches_what_conversations_said_before(
-    three_to_one: tuple[Bench, list[Engine]], prefix_caching: bool, low: float, high: float
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, prefix_caching: bool, low: float, high: float
 ) -> None:
     """Of 512 (1 + 2 + 3 + 4) tokens a session 512 (1 + 2 + 3) were said before, 0.6. In turns an engine sees a session
     of four turns at most twice: 0.1."""
-    bench, engines = three_to_one
     bench.config(prefix_caching=prefix_caching)
-    await converse(bench, sessions=7, turns=4)
-    asked, found = (counted(engines, f"vllm:prefix_cache_{what}_total") for what in ("queries", "hits"))
-    assert asked == 7 * 5120
-    assert low <= found / asked <= high
-    samples = await bench.samples()
+    async with three_to_one(bench, monkeypatch, 1_000_000) as engines:
+        for turn in range(1, 5):
+            for session in range(7):
+                await say(bench, session, turn)
+        asked, found = (sum(counted(engines, f"prefix_cache_{what}")) for what in ("queries", "hits"))
+        assert asked == 7 * 5120
+        assert low <= found / asked <= high
+        assert min(counted(engines, "prompt_tokens")) > 5120  # none stands idle
+        samples = await bench.samples()
     assert samples["pdrouter_prefix_cache_queries_total{}"] == asked
     if prefix_caching:
         assert samples["pdrouter_prefix_cache_hits_total{}"] == pytest.approx(found, rel=0.1)
-        served = [
-            engine.metrics.registry.get_sample_value("vllm:prompt_tokens_total", LABELS) for engine in engines
-        ]
-        assert min(tokens or 0 for tokens in served) > 5120  # and none stands idle
+
+
+async def test_what_small_caches_have_evicted_is_not_counted_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Caches of 4,096 tokens: a session that speaks all the time is found there, those that come back after many others
+    are not."""
+    bench.config(costs=COSTS.model_copy(update={"kv_tokens": 4096}))
+    async with three_to_one(bench, monkeypatch, 4096) as engines:
+        for turn in range(1, 4):
+            for session in range(1, 13):
+                await say(bench, 0, 2)
+                await say(bench, session, turn)
+        asked, found = (sum(counted(engines, f"prefix_cache_{what}")) for what in ("queries", "hits"))
+        predicted = (await bench.samples())["pdrouter_prefix_cache_hits_total{}"]
+    assert 0.4 < found / asked < 0.6
+    assert predicted == pytest.approx(found, rel=0.1)
 
 
 async def test_outputs_of_a_pair_equal_those_of_one_engine(simulation: Bench) -> None:
