@@ -177,7 +177,8 @@ async def test_a_queue_longer_than_the_prefix_saves_sends_it_elsewhere(three: Be
 
 
 async def test_prompts_that_come_at_once_do_not_queue_where_their_beginning_is(three: Bench) -> None:
-    """They have 0.5 s in common, and each has 1 s of its own."""
+    """They have 0.5 s in common, and each has 1 s of its own. llm-d-router#2515: a burst met scores that did not count
+    it yet, and went to one endpoint."""
     three.config(costs=COSTS)
     common = [5] * 500
     await three.post(prompt=common)
