@@ -149,7 +149,14 @@ def test_a_router_that_fails_is_not_called_an_engine() -> None:
 
 
 def test_a_forecast_is_trusted_by_its_skill_and_unknown_without_a_test() -> None:
-    assert conditions(SERVING)["ForecastTrusted"][:2] == ("Unknown", "ForecastUntested")
+    young = Forecasted(Demand(3.0, 512, 64), "MSTL", 120.0, note="too little history to judge")
+    assert conditions(replace(SERVING, decision=replace(decision(1, 2), forecast=young)))[
+        "ForecastTrusted"
+    ] == (
+        "Unknown",
+        "ForecastUntested",
+        "no forecast has been tested against others yet: too little history to judge",
+    )
     for trusted, expected in ((True, ("True", "ForecastSkilful")), (False, ("False", "ForecastLoses"))):
         ahead = Forecasted(Demand(3.0, 512, 64), "MSTL", 120.0, skill=0.2, trusted=trusted)
         tested = replace(SERVING, decision=replace(decision(1, 2), forecast=ahead))

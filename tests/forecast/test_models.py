@@ -108,6 +108,15 @@ def test_too_little_history_is_neither_trusted_nor_distrusted() -> None:
     assert young.followed()[NAMES.index("Level"), 0] > young.followed()[0, 0]
 
 
+def test_a_young_forecast_claims_neither_skill_nor_the_lack_of_it() -> None:
+    forecast = LoadForecast.empty(5.0)
+    for step in range(60):
+        forecast = forecast.observe(step * 5.0, 4.0)
+    peak = forecast.peak(60.0, 0.9, 30.0)
+    assert (peak.skill, peak.trusted) == (None, None)
+    assert peak.note.startswith("too little history to judge")
+
+
 def test_a_load_that_fell_silent_is_held() -> None:
     forecast = LoadForecast.empty(5.0)
     for step in range(120):

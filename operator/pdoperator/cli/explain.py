@@ -78,7 +78,7 @@ def _facts(decision: DecisionStatus) -> list[tuple[str, str]]:
         ("without it", size_text(decision.without_forecast)),
         ("asked for", size_text(decision.wanted)),
         ("bound", decision.limited),
-        ("bottleneck", "; ".join([decision.bottleneck, *decision.evidence])),
+        ("bottleneck", "\n".join([decision.bottleneck, *decision.evidence])),
     ]
     return [(what, text) for what, text in rows if text]
 

@@ -98,7 +98,7 @@ def _drawn(service: Service, engines: list[_Engine]) -> RenderableType:
         ("prefill", f"{status.prefill_summary} ready, {status.prefill.draining} draining"),
         ("decode", f"{status.decode_summary} ready, {status.decode.draining} draining"),
         ("demand", demand_text(status.demand) or "no request, or not known"),
-        ("bottleneck", "; ".join([status.bottleneck, *status.bottleneck_evidence])),
+        ("bottleneck", "\n".join([status.bottleneck, *status.bottleneck_evidence])),
         *((signal.name, signal.message) for signal in status.signals if signal.name in _SHOWN),
     ]
     for row in rows:

@@ -163,12 +163,9 @@ def _reading(situation: Situation) -> tuple[str, Value[Demand | None] | Missing]
 def _forecast_trusted(situation: Situation) -> Fact:
     ahead = situation.decision.forecast if situation.decision else None
     if ahead is None or ahead.trusted is None:
-        return Fact(
-            Condition.FORECAST_TRUSTED,
-            None,
-            Reason.FORECAST_UNTESTED,
-            "no forecast has been tested against others yet",
-        )
+        note = f": {ahead.note}" if ahead and ahead.note else ""
+        text = f"no forecast has been tested against others yet{note}"
+        return Fact(Condition.FORECAST_TRUSTED, None, Reason.FORECAST_UNTESTED, text)
     skill = "" if ahead.skill is None else f"; skill {ahead.skill:.2f}"
     if ahead.trusted:
         text = f"{ahead.model} beats last value and seasonal naive{skill}"

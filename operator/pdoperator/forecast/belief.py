@@ -36,6 +36,11 @@ class Judgement:
         """Before anything is known."""
         return cls(np.zeros((models + 1, horizons)), 0, np.zeros(horizons), np.zeros(horizons, dtype=bool))
 
+    @property
+    def judged(self) -> bool:
+        """Whether there is history enough to tell."""
+        return self.origins >= JUDGED_ORIGINS
+
     def after(self, origins: int, loss: Floats) -> Judgement:
         """With so many more origins, and the losses that became known since."""
         summed, count = self.loss * _DECAY**origins + loss, self.origins + origins
@@ -58,7 +63,7 @@ class Judgement:
     def followed(self) -> Floats:
         """The weights that peaks are read with: where the mixture has lost trust, the better baseline's alone."""
         belief = self.belief()
-        if self.origins >= JUDGED_ORIGINS:
+        if self.judged:
             for at in np.flatnonzero(~self.trusted):
                 belief[:, at] = 0.0
                 belief[min(_BASELINES, key=lambda model: self.loss[model, at]), at] = 1.0
@@ -68,7 +73,7 @@ class Judgement:
         """Why there is no trust; empty where there is."""
         if self.trusted[horizon]:
             return ""
-        if self.origins < JUDGED_ORIGINS:
+        if not self.judged:
             return f"too little history to judge: {self.origins} of {JUDGED_ORIGINS} moments"
         return "no better than the last value or the season in the back-test"
 

@@ -38,14 +38,15 @@ class Peak:
     """The load that will not be exceeded.
 
     `value` at the quantile asked, `point` in the median. `skill` is the share of the loss of the better of last value
-    and seasonal naive that the forecast avoided in its back-test; `trusted` is False when it avoided none.
+    and seasonal naive that the forecast avoided in its back-test; `trusted` is False when it avoided none. Both are
+    None while there is too little history for a test.
     """
 
     value: float
     point: float
     model: str
-    skill: float
-    trusted: bool
+    skill: float | None
+    trusted: bool | None
     note: str = ""
 
 
@@ -156,11 +157,13 @@ class LoadForecast:
         over = _between(track.horizons, track.mixture.quantiles(x), horizon)
         value, point = (min(float(np.interp(q, QUANTILES, over)), ceiling) for q in (quantile, 0.5))
         at, judgement = track.nearest(horizon), track.judgement
-        skill, silent_s = float(judgement.skill[at]), self.silent * self.interval_s
+        silent_s = self.silent * self.interval_s
+        skill = float(judgement.skill[at]) if judgement.judged else None
         if silent_s > defaults.METRICS_MAX_AGE_S:
             return Peak(value, point, HOLD, skill, False, f"no reading for {silent_s:.0f} s")
+        trusted = bool(judgement.trusted[at]) if judgement.judged else None
         model = NAMES[int(track.mixture.belief[:, at].argmax())]
-        return Peak(value, point, model, skill, bool(judgement.trusted[at]), judgement.note(at))
+        return Peak(value, point, model, skill, trusted, judgement.note(at))
 
     def refit(self) -> LoadForecast:
         """With a new outlook of the slow model, to be taken every half hour or so; up to half a second: in a thread.

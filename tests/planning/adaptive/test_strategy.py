@@ -136,6 +136,8 @@ def test_prompts_that_wait_call_for_prefill_engines() -> None:
     queue = once(steady(), fleet.fleet(5, 4, prefill_waiting=40.0), PerRole(5, 4))
     assert queue.wanted.prefill > calm.wanted.prefill
     assert queue.reason is Reason.EMERGENCY
+    assert "; prompts that wait are" in queue.why
+    assert ";" not in calm.why
 
 
 def test_prefill_is_not_added_when_decode_holds_the_kv() -> None:
@@ -145,6 +147,7 @@ def test_prefill_is_not_added_when_decode_holds_the_kv() -> None:
     proposal = once(steady(), full, PerRole(5, 4))
     assert proposal.wanted.decode > 4
     assert proposal.wanted.prefill <= 5
+    assert "; requests under way fill" in proposal.why
 
 
 def test_a_burst_that_queues_even_out_costs_fewer_engines_than_one_that_lasts() -> None:

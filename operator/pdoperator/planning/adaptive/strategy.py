@@ -66,6 +66,21 @@ def _unused(context: Context) -> Proposal:
     return Proposal(context.settings.least, Reason.IDLE, f"no request for {idle_s:.0f} s: minReplicas")
 
 
+def _piled_up(pressed: Pressure, for_soon: PerRole[float]) -> str:
+    """What has piled up, where it decides: more than the next seconds bring, or an emergency."""
+    if pressed.decoding > for_soon.decode:
+        return f"; {_under_way(pressed)}"
+    return f"; {_waiting(pressed)}" if pressed.prefill > defaults.BACKLOG_ENGINES else ""
+
+
+def _under_way(pressed: Pressure) -> str:
+    return f"requests under way fill {pressed.decoding:.1f} decode engines"
+
+
+def _waiting(pressed: Pressure) -> str:
+    return f"prompts that wait are {pressed.waiting_s:.1f} s of work for one engine"
+
+
 def _busy(demand: Demand | None, sizer: Sizer) -> PerRole[float]:
     """Prompts count as long as they are, outputs as long as they have been of late."""
     if demand is None:
@@ -103,10 +118,11 @@ class _Plan:
         wanted, state = self._split(engines, for_soon, pressed)
         without = self._fleet(self._now(self.state.total), soon, pressed)
         prefill, forecast = in_proportion(without, wanted), self._forecasted(ahead)
+        load = f"{expected(forecast)}, at most {ahead.value:.1f} engines busy,"
         return Proposal(
             wanted=wanted,
             reason=Reason.EMERGENCY if pressed.prefill > defaults.BACKLOG_ENGINES else Reason.FORECAST,
-            why=needs(f"{expected(forecast)}, at most {ahead.value:.1f} engines busy,", wanted, current),
+            why=needs(load, wanted, current) + _piled_up(pressed, for_soon),
             forecast=forecast,
             evidence=self._evidence(soon, for_soon, pressed),
             without_forecast=PerRole(prefill, without - prefill),
@@ -189,9 +205,9 @@ class _Plan:
 
     def _evidence(self, soon: PerRole[float], for_soon: PerRole[float], pressed: Pressure) -> tuple[str, ...]:
         return (
-            f"in {defaults.SPLIT_HORIZON_S:.0f} s prefill keeps {soon.prefill:.1f} engines busy and needs "
+            f"within {defaults.SPLIT_HORIZON_S:.0f} s prefill keeps {soon.prefill:.1f} engines busy and needs "
             f"{for_soon.prefill:.1f}, decode {soon.decode:.1f} and {for_soon.decode:.1f}",
-            f"prompts that wait are {pressed.waiting_s:.1f} engine-seconds",
-            f"what decodes fills {pressed.decoding:.1f} engines",
+            _waiting(pressed),
+            _under_way(pressed),
             f"misses of late are {self.burn:.0%} of what targets allow: planned for quantile {self._quantile():.2f}",
         )
