@@ -13,7 +13,7 @@ from demo.traffic import Phase, Traffic, steady
 from scenarios.world import Fleet, World, few_and_forty
 
 DECISIONS_BEFORE = 5  # of the load before the turn
-DECISIONS_AT_MOST = 6  # of which one or two may still be of the load before
+DECISIONS_AT_MOST = 4  # of which one may still be of the load before
 
 
 @few_and_forty

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from pdoperator.api.autoscaling import Strategy
 from pdoperator.api.names import Pool
 from pdoperator.api.reasons import Reason
 from pdoperator.api.spec import Spec
+from pdoperator.capacity.builtin import PRESET_PROFILE
 from pdoperator.cluster.kube import Object
 from pdoperator.controller.situation import Obstacle
 from pdoperator.planning.settings import PlanSettings, plan_settings
 from pdoperator.workload.pairing import pairing_problem, pools
 from pdoperator.workload.render import Owner
+
+_WITHOUT_PROFILE = (Strategy.REACTIVE, Strategy.STATIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,18 @@ class Plan:
     spec: Spec
     settings: PlanSettings
     pools: tuple[Pool, ...]
+
+    @property
+    def decides(self) -> str:
+        """Who decides, how often, and by whose capacity where the spec does not give the model's own."""
+        settings, preset = self.settings, self.spec.hardware.preset
+        text = f"{settings.strategy.value} decides every {settings.interval_s:g} s"
+        if settings.profile_named or settings.strategy in _WITHOUT_PROFILE:
+            return text
+        name = PRESET_PROFILE[preset]
+        return (
+            f"{text} by {name}, the profile of preset {preset.value}: give hardware.profile or inlineProfile"
+        )
 
 
 def generation_of(body: Object) -> int:

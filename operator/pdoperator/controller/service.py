@@ -61,10 +61,6 @@ class Context:
     synced: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def _decides(plan: Plan) -> str:
-    return f"{plan.settings.strategy.value} decides every {plan.settings.interval_s:g} s"
-
-
 class ServiceLoop:
     """Keeps one PDInferenceService as its newest spec and the load want it."""
 
@@ -319,7 +315,7 @@ class ServiceLoop:
             dry_run=bool(plan and plan.spec.autoscaling.dry_run),
             obstacle=obstacle,
             startups=PerRole.of(lambda role: self._start_times(plan, role)),
-            decides=_decides(plan) if plan else "",
+            decides=plan.decides if plan else "",
             paused=paused_now(plan.settings.pauses, observation.at_s) if plan else "",
             source_problems=self._sources.problems,
             conflict=self._effect.conflict,
