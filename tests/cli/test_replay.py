@@ -70,6 +70,7 @@ def test_the_table_and_the_report(trace: Path, tmp_path: Path, capsys: pytest.Ca
     assert run(asked) == 0
     table = capsys.readouterr().out
     assert "static-best = static:" in table
+    assert "…" not in table  # figures stay whole, also where the output is no terminal
     page = report.read_text(encoding="utf-8")
     assert page.count("<section") == 4  # compare, two policies, the bound
     for outside in ("http://", "https://", "<script", "@import", "url("):

@@ -33,6 +33,7 @@ STARTUP_S = 120.0  # where neither the option nor the profile tells
 LOWER_BOUND = "clairvoyant"
 ROOM = 4  # engines at most, as a multiple of the first fleet, where there is no budget
 LEAST_ROOM = 16
+POLICY_WIDTH = 16  # columns: the figures beside it still fit into 120
 HEADINGS = (
     "seed",
     "attained",
@@ -89,7 +90,7 @@ def _in_a_folder(ctx: click.Context, param: click.Parameter, path: Path | None) 
 @click.argument("trace", type=TraceType())
 @click.option("--profile", type=ProfileType(), required=True,
               help="What one engine can do: a built-in profile or a file.")  # fmt: skip
-@click.option("--policy", "policies", type=PoliciesType(), default="static-best,hpa,dopd", show_default=True,
+@click.option("--policy", "policies", type=PoliciesType(), default="static-best,hpa,dopd,adaptive", show_default=True,
               help="Policies to compare; options follow colons, as in static:3:5 or arrow:engines=9.")  # fmt: skip
 @click.option("--ttft", type=Duration(LONGEST_TTFT_S), default=defaults.TTFT_TARGET, show_default=True,
               help="TTFT target.")  # fmt: skip
@@ -208,12 +209,20 @@ class Compared:
 
     def table(self) -> RenderableType:
         """As people read it."""
-        table = Table(Column("policy", no_wrap=True), box=None)
+        shown = [*self.runs, *([] if self.bound is None else [self.bound])]
+        longest = max((len(run.policy) for run in shown), default=0)
+        # Of a fixed width, so that long names fold and figures stay whole.
+        table = Table(
+            Column("policy", width=min(longest, POLICY_WIDTH), overflow="fold"),
+            box=None,
+            padding=(0, 1, 0, 0),
+        )
         for heading in HEADINGS:
-            table.add_column(heading, justify="right")
-        for run in [*self.runs, *([] if self.bound is None else [self.bound])]:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for run in shown:
             table.add_row(*self._cells(run))
-        notes = ["TTFT and TPOT: p50/p90/p99; ✗: less than 99 % of what an empty system attains", ""]
+        found = dict.fromkeys(f"{run.policy} = {run.setting}" for run in shown if run.policy != run.setting)
+        notes = ["TTFT and TPOT: p50/p90/p99; ✗: less than 99 % of what an empty system attains", "", *found]
         notes += [f"{o.policy}: no setting attains" for o in self.outcomes if isinstance(o, Unattained)]
         if isinstance(self.lower, Unattained):
             notes.append("no fleet attains, however large; there is no lower bound")
@@ -222,9 +231,8 @@ class Compared:
     def _cells(self, run: Run) -> list[str]:
         one, bound = run.summary, self.bound
         over = None if bound is None else one.gpu_hours / bound.summary.gpu_hours
-        name = run.policy if run.policy == run.setting else f"{run.policy} = {run.setting}"
         return [
-            name,
+            run.policy,
             f"{one.seed}",
             f"{one.attainment:.2%}{'' if one.attains else ' ✗'}",
             "/".join(number(x, 3) for x in (one.ttft_p50_s, one.ttft_p90_s, one.ttft_p99_s)),
