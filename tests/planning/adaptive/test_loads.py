@@ -95,6 +95,27 @@ def test_at_its_batch_the_share_of_work_is_what_the_target_leaves_beside_the_pas
     assert loads.decode_share(CHAT, PROFILE, work, batch) == pytest.approx(1 - PROFILE.itl.a / 0.03)
 
 
+def test_decode_engines_whose_link_is_slower_than_their_steps_are_as_many_as_the_link_asks_for() -> None:
+    code = Demand(10.0, 2000.0, 30.0)  # much KV to fetch, few tokens to decode
+    small = BUILTIN["h200-llama-3.1-8b-fp8-tp1"]
+    for profile, by_link in ((small, True), (replace(small, link_bytes_per_s=None), False)):
+        work = work_of(code, profile)
+        batch = loads.decode_batch(code, profile, work, 0.08)
+        steps_s = work.decode_s / loads.decode_share(code, profile, work, batch)
+        link_s = 2000 * small.transfer_s_per_token
+        assert link_s > steps_s
+        expected = link_s if by_link else steps_s
+        assert loads.decode_busy(code, profile, work, batch) == pytest.approx(expected)
+
+
+def test_decode_fetches_and_computes_at_the_same_time() -> None:
+    work = work_of(CHAT, PROFILE)
+    batch = loads.decode_batch(CHAT, PROFILE, work, 0.08)
+    steps_s = work.decode_s / loads.decode_share(CHAT, PROFILE, work, batch)
+    assert 0 < CHAT.isl_tokens * PROFILE.transfer_s_per_token < steps_s
+    assert loads.decode_busy(CHAT, PROFILE, work, batch) == steps_s
+
+
 @given(
     load=st.floats(0.01, 200),
     more=st.floats(1.0, 3.0),

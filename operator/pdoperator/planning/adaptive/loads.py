@@ -79,6 +79,15 @@ def decode_share(demand: Demand, profile: Profile, work: Work, batch: float) -> 
     return work_s / (profile.itl.a + work_s)
 
 
+def decode_busy(demand: Demand, profile: Profile, work: Work, batch: float) -> float:
+    """Decode engines that one request per second keeps busy: by its steps, or by its KV on the link where that is more.
+
+    An engine computes while it fetches, so the two do not add up.
+    """
+    link_s = demand.isl_tokens * profile.transfer_s_per_token
+    return max(work.decode_s / decode_share(demand, profile, work, batch), link_s)
+
+
 def prefill_engines(load: float, demand: Demand, profile: Profile, work: Work, targets: Targets) -> float:
     """Engines, not rounded, in front of which no more prompts than `targets.misses` wait longer than they may.
 

@@ -11,8 +11,8 @@ from pdoperator.planning.adaptive.loads import (
     Targets,
     Work,
     decode_batch,
+    decode_busy,
     decode_engines,
-    decode_share,
     prefill_busy,
     prefill_engines,
     work_of,
@@ -45,7 +45,7 @@ class Sizer:
             batch=batch,
             per_request=PerRole(
                 prefill_busy(work, profile),
-                work.decode_s / decode_share(shape, profile, work, batch),
+                decode_busy(shape, profile, work, batch),
             ),
         )
 
