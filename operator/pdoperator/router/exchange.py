@@ -100,14 +100,15 @@ class Exchange:
         """Until when its prompt lets others go first."""
         return self.arrival_s + self.config.deferral_s if self.deferred else NEVER
 
-    def priority(self, prompt: bool) -> int | None:
+    @property
+    def priority(self) -> int | None:
         """Its place in the order of vLLM's priority scheduling, lower first; None where no order is set.
 
-        By arrival, a deferred `prompt` later. KV that has been handed over waits for nobody: it takes room elsewhere.
+        By arrival, a deferred one later: for prefill and for room on a decode engine alike.
         """
         if not self.config.deferral_s:
             return None
-        return self.admitted_ms + (round(1e3 * self.config.deferral_s) if prompt and self.deferred else 0)
+        return self.admitted_ms + (round(1e3 * self.config.deferral_s) if self.deferred else 0)
 
     @property
     def tpot_s(self) -> float | None:

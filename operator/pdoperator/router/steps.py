@@ -158,7 +158,7 @@ class Steps:
     async def _prefill_on(self, engine: Engine, x: Exchange, prompt: Prompt) -> Handoff:
         headers = {**x.headers, REQUEST_ID: f"{x.request_id}-prefill"}
         load = self._fleet.scheduler.load
-        body = x.call.prefill_body(x.priority(prompt=True))
+        body = x.call.prefill_body(x.priority)
         claim = self._claim(engine, x, Role.PREFILL, prompt)
         try:
             self._metrics.queue[Role.PREFILL].observe(self._loop.time() - x.arrival_s)
@@ -193,7 +193,7 @@ class Steps:
 
     async def _decode_on(self, engine: Engine, x: Exchange, handoff: Handoff | None) -> web.StreamResponse:
         headers = {**x.headers, REQUEST_ID: x.request_id}
-        body = x.call.decode_body(handoff.params if handoff else None, x.priority(prompt=handoff is None))
+        body = x.call.decode_body(handoff.params if handoff else None, x.priority)
         claim = self._claim(engine, x, Role.DECODE, None if handoff else self._prompt(x))
         try:
             self._metrics.queue[Role.DECODE].observe(self._loop.time() - x.arrival_s)

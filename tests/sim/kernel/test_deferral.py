@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pdoperator.capacity.profile import Fit, Profile
 from pdoperator.sim.kernel import state as k
+from pdoperator.sim.kernel.transfers import hand_over
 from pdoperator.sim.scenario import LocalPrefill, RouterOptions
 from pdoperator.sim.traffic.trace import Trace
 from sim.kernel.checks import run_checked
@@ -72,6 +73,26 @@ def test_a_decode_engine_takes_no_prompt_while_others_are_deferred() -> None:
     since_s = requests["arrival_s"][requests["deferred"]][0]
     assert requests["local"].any()
     assert not requests["local"][requests["arrival_s"] > since_s].any()
+
+
+@pytest.mark.parametrize(
+    ("deferral_s", "order"),
+    [(60.0, [1, 4, 5, 0, 2, 3]), (2.5, [1, 0, 4, 2, 5, 3]), (0.0, [0, 2, 4, 1, 5, 3])],
+)
+def test_kv_gets_room_on_a_decode_engine_in_the_order_of_priority(
+    deferral_s: float, order: list[int]
+) -> None:
+    """Requests come one a second, and are handed over in another order; 0, 2 and 3 are deferred."""
+    state, params = engines_of(even(1.0, 6.0), PROFILE, FLEET, RouterOptions(deferral_s=deferral_s))
+    state.requests["source"] = 0
+    state.requests["deferred"][[0, 2, 3]] = True
+    for r in (0, 2, 4, 1, 5, 3):
+        hand_over(state, params, r, 1)
+    queue = state.queues[1, k.ROOMS]
+    waiting = [int(queue["head"])]
+    while state.requests["next"][waiting[-1]] != k.NONE:
+        waiting.append(int(state.requests["next"][waiting[-1]]))
+    assert (waiting, queue["tail"], queue["count"]) == (order, order[-1], 6)
 
 
 REQUESTS = st.lists(

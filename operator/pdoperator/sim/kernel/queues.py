@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pdoperator.sim.kernel.jit import jit
-from pdoperator.sim.kernel.state import NONE, Records, State
+from pdoperator.sim.kernel.state import NONE, Params, Records, State
 
 
 @jit
@@ -28,6 +28,31 @@ def push_front(state: State, kind: int, e: int, r: int) -> None:
         queue.tail = r
     queue.head = r
     queue.count += 1
+
+
+@jit
+def insert(state: State, params: Params, kind: int, e: int, r: int) -> None:
+    """Put request `r` into a queue that is ordered by priority, behind those of the same."""
+    queue = state.queues[e, kind]
+    place_s = priority_s(state, params, r)
+    if queue.head == NONE or priority_s(state, params, queue.tail) <= place_s:
+        append(state, kind, e, r)
+        return
+    if priority_s(state, params, queue.head) > place_s:
+        push_front(state, kind, e, r)
+        return
+    before = queue.head
+    while priority_s(state, params, state.requests[before].next) <= place_s:
+        before = state.requests[before].next
+    state.requests[r].next = state.requests[before].next
+    state.requests[before].next = r
+    queue.count += 1
+
+
+@jit
+def priority_s(state: State, params: Params, r: int) -> float:
+    """As the router sets it, lower first: when it arrived, a deferred one by so much later."""
+    return state.requests[r].arrival_s + (params.deferral_s if state.requests[r].deferred else 0.0)
 
 
 @jit

@@ -90,7 +90,7 @@ def _end_step(state: State, params: Params, e: int, now_s: float) -> None:
         if d == NONE:
             go_on_here(state, params, e, r, now_s)
         else:
-            hand_over(state, r, d)
+            hand_over(state, params, r, d)
             wake(state, params, d, now_s)
     start_step(state, params, e, now_s)
 

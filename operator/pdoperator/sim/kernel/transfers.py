@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pdoperator.sim.kernel.jit import jit
-from pdoperator.sim.kernel.queues import append, pop, schedule
+from pdoperator.sim.kernel.queues import append, insert, pop, schedule
 from pdoperator.sim.kernel.requests import enqueue_prompt, has_room, prompt_length
 from pdoperator.sim.kernel.state import HANDED_OVER, LINKS, NONE, PROMPTS, ROOMS, Params, State
 
 
 @jit
-def hand_over(state: State, r: int, d: int) -> None:
-    """Decode engine `d` is to fetch the KV of `r`, between two of its steps; until then it stays where it is."""
+def hand_over(state: State, params: Params, r: int, d: int) -> None:
+    """Decode engine `d` is to fetch the KV of `r`, between two of its steps; until then it stays where it is.
+
+    Where late prompts yield they do so here too: vLLM takes requests in the order of the priority that the router set.
+    """
     state.requests[r].state = HANDED_OVER
     state.engines[state.requests[r].source].exports += 1
-    append(state, ROOMS, d, r)
+    if params.deferral_s > 0:
+        insert(state, params, ROOMS, d, r)
+    else:
+        append(state, ROOMS, d, r)
 
 
 @jit
