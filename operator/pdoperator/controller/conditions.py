@@ -170,7 +170,7 @@ def _forecast_trusted(situation: Situation) -> Fact:
     if ahead.trusted:
         text = f"{ahead.model} beats last value and seasonal naive{skill}"
         return Fact(Condition.FORECAST_TRUSTED, True, Reason.FORECAST_SKILFUL, text)
-    text = f"{ahead.model} does not beat last value or seasonal naive{skill}"
+    text = f"no forecast beats last value and seasonal naive: {ahead.model} is followed{skill}"
     return Fact(
         Condition.FORECAST_TRUSTED, False, Reason.FORECAST_LOSES, f"{text}; {ahead.note}".rstrip("; ")
     )
