@@ -19,7 +19,7 @@ from pdoperator.sim.traffic.transform import SPREAD_S, alternated, busiest, scal
 BUSY_ENGINES = 8.0
 HOUR_S, DAY_S = 3600.0, 86400.0
 # An engine of 8 B parameters serves so much that two days are tens of millions of requests: more than this are cut.
-MOST_REQUESTS = 8_000_000
+MOST_REQUESTS = 12_000_000
 
 
 @dataclass(frozen=True, slots=True)
