@@ -1,8 +1,9 @@
 """Autoscaling policies on public traces through the simulator: who attains, and at what cost over the bound.
 
 The matrix of algorithms.md X1 to X3: each trace on two profiles and two pairs of targets, three seeds, published
-settings; on the large profile at the loose targets also the best of a small grid, and Adaptive without a part. Rows are kept in build/policies: an interrupted run goes on where it stopped. One
-row again: `python benchmarks/policies.py --again --row 'azure2023-conv/*/2s-80ms/*/dyn-sla'`. Prints one JSON object.
+settings; on the large profile at the loose targets also the best of a small grid, and Adaptive without a part. Rows are
+kept in build/policies: an interrupted run goes on where it stopped. One row again:
+`python benchmarks/policies.py --again --row 'azure2023-conv/*/2s-80ms/*/dyn-sla'`. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -34,7 +35,15 @@ PUBLISHED = (
     "hpa", "keda-queue", "dyn-load", "dyn-sla", "dynamo", "heteroscale", "tokenscale", "wva-v2", "dopd-release",
     "aggregated-hpa",
 )  # fmt: skip
-OURS = ("reactive", "mm1:interval=180", "dopd:interval=180", "adaptive", "auto", "auto:aggregated")
+OURS = (
+    "reactive",
+    "mm1:interval=180",
+    "dopd:interval=180",
+    "adaptive",
+    "adaptive:percentile=99",
+    "auto",
+    "auto:aggregated",
+)
 POLICIES = (*BOUNDS, *SPLITS, *PUBLISHED, *OURS)
 GRIDS = tuple(f"{name}-best" for name in PUBLISHED)  # where parts are switched off too: of many replays each
 STARTUPS_S = (30.0, 60.0, 300.0)  # swept beside STARTUP_S

@@ -108,3 +108,10 @@ def test_a_wrong_name_is_answered_with_what_exists(name: str, message: str) -> N
         check(name)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("name", "percentile"), [("adaptive", 90), ("adaptive:percentile=99", 99)])
+def test_adaptive_may_plan_for_another_percentile_than_the_scenarios(name: str, percentile: int) -> None:
+    policy, _ = prepare(name, TRACE, SCENARIO, percentile=90)
+    assert isinstance(policy, Planned)
+    assert (policy.settings.ttft_percentile, policy.settings.tpot_percentile) == (percentile, percentile)

@@ -234,6 +234,7 @@ def adaptive(
     interval: float = defaults.ADAPTIVE_INTERVAL_S,
     down: float = ADAPTIVE_DOWN_S,
     deferral: float = defaults.DEFERRAL_S,
+    percentile: float = 0,
     no_forecast: bool = False,
     point: bool = False,
     one_tick: bool = False,
@@ -241,8 +242,9 @@ def adaptive(
     no_overflow: bool = False,
     no_emergency: bool = False,
 ) -> PolicyBase:
-    """The cluster's strategy Adaptive. `down`: the scale-down window; `deferral`: as of `static`; `point` sizes for the
-    median; the rest ablate."""
+    """The cluster's strategy Adaptive. `down`: the scale-down window; `deferral`: as of `static`; `percentile`: at
+    which its targets are to hold, where not at the scenario's; `point` sizes for the median; the rest ablate."""
+    at = replace(at, percentile=int(percentile) or at.percentile)
     tuning = Tuning(
         quantile=0.5 if point else quantile,
         error_budget=not point,
