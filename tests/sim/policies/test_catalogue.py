@@ -101,6 +101,8 @@ def test_adaptive_knows_the_days_before_the_trace_and_nothing_of_the_trace() -> 
         ("arrow:engines=nan", "engines must be a number"),
         ("arrow:engines", "engines must be a number"),
         ("arrow:engines=-1", "engines must be a number of 0 or more"),
+        ("adaptive:percentile=100", "percentile is at most 99"),
+        ("adaptive:quantile=3", "quantile is at most 0.999"),
     ],
 )
 def test_a_wrong_name_is_answered_with_what_exists(name: str, message: str) -> None:

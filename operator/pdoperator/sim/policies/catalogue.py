@@ -30,6 +30,7 @@ SEARCHED = (
 # Bounds have so many times the engines of others: their search begins at a fifth of full load, and engines that stop
 # count until they have.
 BOUND_ROOM = 6
+MOST = {"percentile": 99.0, "quantile": 0.999}  # nobody can be sized for all requests, or for every load
 
 Options = dict[str, PerRole[int] | float | bool]
 
@@ -120,6 +121,8 @@ def _number(name: str, key: str, text: str) -> float:
         number = math.nan
     if not (math.isfinite(number) and number >= 0):
         raise PolicyNameError(f"{name!r}: {key} must be a number of 0 or more, as in {key}=1")
+    if number > MOST.get(key, math.inf):
+        raise PolicyNameError(f"{name!r}: {key} is at most {MOST[key]:g}")
     return number
 
 
