@@ -157,7 +157,7 @@ def main(
                 continue
             print(f"{done}/{len(rows)} {_line(answers[-1])}", file=sys.stderr)
     if write:
-        write_page(ROOT / "docs", answers, seeds)
+        write_page(ROOT / "docs", answers, ABLATED, seeds)
     if as_json:
         click.echo(json.dumps({"rows": [_row(answer) for answer in answers]}))
 

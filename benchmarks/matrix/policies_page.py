@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -21,15 +21,21 @@ from matrix.workloads import WORKLOADS
 # Two-sided 95 % of Student's t by degrees of freedom; with three seeds it is 4.3.
 STUDENT = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 BOUND = "clairvoyant"
-ABLATED = "adaptive:"
-DRAWN = ("static-best", "hybrid-best", "aggregated-best", "hpa", "hpa-best", "mm1:interval=180", "adaptive")
+ABLATED = "adaptive:"  # and the part that is switched off
+DRAWN = (
+    "static-best", "hybrid-best", "aggregated-best", "hpa", "hpa-best", "mm1:interval=180", "adaptive",
+    "adaptive:percentile=99",
+)  # fmt: skip
 
 Cells = Mapping[Cell, Mapping[str, Answer]]
 
 
-def write_page(docs: Path, answers: Sequence[Answer], seeds: int) -> None:
-    """Replace the tables in results/policies.md and draw images/policies.png; the text around is written by hand."""
-    ablated = [answer for answer in answers if answer.policy.startswith(ABLATED)]
+def write_page(docs: Path, answers: Sequence[Answer], ablations: Container[str], seeds: int) -> None:
+    """Replace the tables in results/policies.md and draw images/policies.png; the text around is written by hand.
+
+    `ablations`: policies that have a table of their own, Adaptive without a part.
+    """
+    ablated = [answer for answer in answers if answer.policy in ablations]
     cells = _by_cell(answer for answer in answers if answer not in ablated)
     tables = chain(_tables(cells, seeds), _ablations(_by_cell(ablated)))
     write_tables(docs / "results" / "policies.md", "policies.py", tables)
