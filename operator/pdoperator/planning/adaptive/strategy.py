@@ -179,9 +179,7 @@ class _Plan:
         """
         current, at_s = self.context.current, self.context.observation.at_s
         there = self._affordable(engines)
-        needed = PerRole(
-            for_soon.prefill + pressed.prefill, max(for_soon.decode, pressed.decoding) + pressed.decode
-        )
+        needed = PerRole(for_soon.prefill + pressed.prefill, max(for_soon.decode, pressed.decoding))
         may_flip = self.tuning.flips and at_s - self.state.flipped_s >= defaults.FLIP_DWELL_S
         kept = in_proportion(there, current)
         prefill = split(there, needed, kept, may_flip=may_flip)
