@@ -116,13 +116,17 @@ def test_unknown_demand_holds_the_fleet_and_is_never_taken_for_none() -> None:
 
 
 def test_without_any_request_all_is_held_at_first_and_then_given_back() -> None:
-    def idle(seconds: float) -> PerRole[int]:
-        seen = fleet.observation(None, 5000.0, fleet.fleet(6, 4), idle_for_s=seconds)
-        history = replace(fleet.no_history(), target=PerRole(6, 4))
-        return adaptive(Tuning())(Context(service(), seen, history, PerRole(6, 4))).wanted
-
-    assert idle(defaults.LEARN_S - 1) == PerRole(6, 4)
-    assert idle(defaults.LEARN_S) == PerRole(1, 1)
+    """However long a service was idle before: under strategy Static, or without an operator."""
+    settings, history, wanted = service(), replace(fleet.no_history(), target=PerRole(6, 4)), []
+    decisions = round(defaults.LEARN_S / settings.interval_s)
+    for tick in range(decisions + 1):
+        at_s = 5000.0 + tick * settings.interval_s
+        seen = fleet.observation(None, at_s, fleet.fleet(6, 4), idle_for_s=at_s)
+        proposal = adaptive(Tuning())(Context(settings, seen, history, PerRole(6, 4)))
+        history = replace(history, state=proposal.state)
+        wanted.append(proposal.wanted)
+    assert set(wanted[: decisions - 1]) == {PerRole(6, 4)}
+    assert wanted[-1] == PerRole(1, 1)
 
 
 def test_a_young_history_gives_nothing_away() -> None:

@@ -43,7 +43,8 @@ def adaptive(tuning: Tuning) -> Strategy:
         if demand.x is not None:
             state = state.with_shape(demand.x, settings.interval_s)
         if state.shape is None:
-            return replace(_unused(context), state=state)
+            state = state.with_load(at_s, PerRole(0.0, 0.0))
+            return replace(_unused(context, state), state=state)
         sizer = Sizer.of(state.shape, settings)
         state = state.with_load(at_s, _busy(demand.x, sizer))
         return _Plan(context, tuning, state, sizer, _burn(context, sizer)).proposal()
@@ -58,11 +59,12 @@ def _state(context: Context) -> AdaptiveState:
     return AdaptiveState.empty(interval_s)
 
 
-def _unused(context: Context) -> Proposal:
-    """No request is known of: as with a young history nothing is given away at first, then all that may go."""
-    idle_s = context.observation.idle_for_s
-    if idle_s < defaults.LEARN_S:
+def _unused(context: Context, state: AdaptiveState) -> Proposal:
+    """No request is known of. As with any young history nothing is given away at first, then all that may go: however
+    long a service has been idle under another strategy, or before the operator came."""
+    if state.total.span_s < defaults.LEARN_S:
         return held(context, Reason.IDLE, f"no request yet: held for {defaults.LEARN_S:.0f} s")
+    idle_s = context.observation.idle_for_s
     return Proposal(context.settings.least, Reason.IDLE, f"no request for {idle_s:.0f} s: minReplicas")
 
 
