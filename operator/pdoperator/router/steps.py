@@ -96,16 +96,17 @@ class Steps:
         doubted: set[str] = set()
         for _ in range(DECODE_ATTEMPTS):
             engine = self._pair(x, handoff) if handoff else None
+            prompt = None
             if engine is None:
-                handoff = None
-                engine = self._alone(x, tried, doubted)
+                handoff, prompt = None, self._prompt(x)
+                engine = self._alone(x, prompt, tried, doubted)
             if engine is None:
                 break
             if failure:
                 self._metrics.retries[Step.DECODE].inc()
             x.path = Path.DISAGGREGATED if handoff else Path.AGGREGATED
             try:
-                return await self._decode_on(engine, x, handoff)
+                return await self._decode_on(engine, x, handoff, prompt)
             except EngineFailed as error:
                 failure = error
                 self._failed(Step.DECODE, engine, x, error)
@@ -124,10 +125,9 @@ class Steps:
             self._fleet.scheduler.load.taken(x.exporter)
             x.exporter = None
 
-    def _alone(self, x: Exchange, tried: set[str], doubted: set[str]) -> Engine | None:
+    def _alone(self, x: Exchange, prompt: Prompt, tried: set[str], doubted: set[str]) -> Engine | None:
         """An engine for both steps."""
         scheduler, table, now_s = self._fleet.scheduler, self._fleet.table, self._loop.time()
-        prompt = self._prompt(x)
         engine = scheduler.aggregated(table, now_s, x.config, prompt, tried, doubted)
         if engine is not None and self._defers(x, engine, prompt, aggregated=True):
             return scheduler.aggregated(table, now_s, x.config, prompt, tried, doubted, deferred=True)
@@ -191,10 +191,12 @@ class Steps:
             self._metrics.aggregated[Aggregated.NO_DECODE_ENGINE].inc()
         return engine
 
-    async def _decode_on(self, engine: Engine, x: Exchange, handoff: Handoff | None) -> web.StreamResponse:
+    async def _decode_on(
+        self, engine: Engine, x: Exchange, handoff: Handoff | None, prompt: Prompt | None
+    ) -> web.StreamResponse:
         headers = {**x.headers, REQUEST_ID: x.request_id}
         body = x.call.decode_body(handoff.params if handoff else None, x.priority)
-        claim = self._claim(engine, x, Role.DECODE, None if handoff else self._prompt(x))
+        claim = self._claim(engine, x, Role.DECODE, prompt)
         try:
             self._metrics.queue[Role.DECODE].observe(self._loop.time() - x.arrival_s)
             if x.call.stream:

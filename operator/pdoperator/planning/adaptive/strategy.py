@@ -147,8 +147,10 @@ class _Plan:
         return self.state.total.peak(self._horizon_s(), self._quantile(), defaults.FLEET_WINDOW_S)
 
     def _quantile(self) -> float:
-        """Of the peak that the fleet is sized for: higher while misses use up the error budget."""
-        least = self.tuning.quantile
+        """Of the peak that the fleet is sized for, the spec's where it has one: higher while misses use up the error
+        budget."""
+        given = self.context.settings.quantile
+        least = self.tuning.quantile if given is None else given
         return quantile(least, self.burn) if self.tuning.error_budget else least
 
     def _soon(self, load: LoadForecast) -> float:

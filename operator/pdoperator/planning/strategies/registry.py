@@ -16,17 +16,10 @@ from pdoperator.planning.strategies.foreseen import with_calendar
 from pdoperator.planning.strategies.mm1 import mm1_strategy
 from pdoperator.planning.strategies.reactive import reactive
 from pdoperator.planning.strategies.static import disabled, static
-from pdoperator.planning.strategies.strategy import Context, Proposal, Restore, Strategy
-
-
-def _adaptive(context: Context) -> Proposal:
-    """Adaptive at the spec's quantile, where it has one."""
-    given = context.settings.quantile
-    return adaptive(Tuning() if given is None else Tuning(quantile=given))(context)
-
+from pdoperator.planning.strategies.strategy import Restore, Strategy
 
 STRATEGIES: Mapping[autoscaling.Strategy, Strategy] = {
-    autoscaling.Strategy.ADAPTIVE: with_calendar(with_emergency_when_blind(_adaptive)),
+    autoscaling.Strategy.ADAPTIVE: with_calendar(with_emergency_when_blind(adaptive(Tuning()))),
     autoscaling.Strategy.DOPD: dopd,
     autoscaling.Strategy.MM1: mm1_strategy,
     autoscaling.Strategy.REACTIVE: reactive,
