@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pdoperator.api.values import PerRole
+from pdoperator.api.values import Missing, PerRole
 from pdoperator.capacity.builtin import BUILTIN
+from pdoperator.forecast.demand import Demand
 from pdoperator.planning.adaptive.state import AdaptiveState
+from pdoperator.planning.decide import decide
+from pdoperator.planning.periods import Once
+from pdoperator.planning.settings import CalendarEvent
 from pdoperator.sim.policies.builders import BUILDERS, BY_FLEET
 from pdoperator.sim.policies.catalogue import SEARCHED, PolicyNameError, check, prepare
 from pdoperator.sim.policies.grids import GRIDS
@@ -15,6 +21,7 @@ from pdoperator.sim.policies.planned import Planned
 from pdoperator.sim.scenario import Scenario
 from pdoperator.sim.search import LOADS
 from pdoperator.sim.traffic.trace import Trace
+from planning.fleet import fleet, observation
 
 TRACE = Trace.of("even", np.arange(100.0), np.full(100, 1000), np.full(100, 100))
 SCENARIO = Scenario(BUILTIN["h200-llama-3.1-8b-fp8-tp1"], 2.0, 0.08, PerRole(3, 2), gpu_budget=20)
@@ -86,6 +93,20 @@ def test_adaptive_knows_the_days_before_the_trace_and_nothing_of_the_trace() -> 
     unknowing, _ = prepare("adaptive", TRACE, SCENARIO)
     assert isinstance(unknowing, Planned)
     assert unknowing.history.state is None
+
+
+@pytest.mark.parametrize("name", ["adaptive", "mm1", "dopd", "reactive"])
+@pytest.mark.parametrize("calendar", [(), (CalendarEvent(Once(0.0, 1e9), factor=0.0, floor_rps=500.0),)])
+def test_what_is_replayed_decides_as_a_service_does(name: str, calendar: tuple[CalendarEvent, ...]) -> None:
+    """Seeing demand, then blind in an overload: all that stands around a strategy in a cluster stands there too."""
+    policy, _ = prepare(name, TRACE, SCENARIO)
+    assert isinstance(policy, Planned)
+    policy.settings = replace(policy.settings, calendar=calendar)
+    history, overload = policy.history, fleet(3, 2, prefill_waiting=40.0, decode_kv_use=0.97)
+    for tick, demand in enumerate([Demand(5.0, 1000, 100)] * 3 + [Missing("away")] * 3):
+        seen = observation(demand, 15.0 * tick, overload)
+        decision, history = decide(policy.settings, seen, history)
+        assert policy.decide(seen) == decision.target
 
 
 @pytest.mark.parametrize(

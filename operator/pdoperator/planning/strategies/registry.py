@@ -18,8 +18,15 @@ from pdoperator.planning.strategies.reactive import reactive
 from pdoperator.planning.strategies.static import disabled, static
 from pdoperator.planning.strategies.strategy import Restore, Strategy
 
+
+def whole_adaptive(tuning: Tuning) -> Strategy:
+    """Adaptive with all that stands around it: one and the same for services and for replays."""
+    strategy = adaptive(tuning)
+    return with_calendar(with_emergency_when_blind(strategy) if tuning.emergency else strategy)
+
+
 STRATEGIES: Mapping[autoscaling.Strategy, Strategy] = {
-    autoscaling.Strategy.ADAPTIVE: with_calendar(with_emergency_when_blind(adaptive(Tuning()))),
+    autoscaling.Strategy.ADAPTIVE: whole_adaptive(Tuning()),
     autoscaling.Strategy.DOPD: dopd,
     autoscaling.Strategy.MM1: mm1_strategy,
     autoscaling.Strategy.REACTIVE: reactive,

@@ -10,8 +10,8 @@ from pdoperator.api import defaults
 from pdoperator.api.autoscaling import Strategy
 from pdoperator.api.spec import Mode
 from pdoperator.api.values import PerRole
-from pdoperator.planning.adaptive import strategy as strategies
 from pdoperator.planning.adaptive.tuning import Tuning
+from pdoperator.planning.strategies.registry import whole_adaptive
 from pdoperator.sim.policies.arrow import Arrow
 from pdoperator.sim.policies.dopd_release import DopdRelease
 from pdoperator.sim.policies.dyn_load import DynLoad
@@ -294,7 +294,7 @@ def _adaptive(
         router=router,
         settings=settings,
         history=no_history(settings) if at.before is None else remembered(settings, at.before),
-        strategy=strategies.adaptive(tuning),
+        strategy=whole_adaptive(tuning),
     )
 
 
