@@ -7,7 +7,7 @@ import pytest
 from demo.kubectl import wait_for
 from demo.traffic import steady
 from pdoperator.api import defaults
-from scenarios.world import Fleet, World, few_and_forty
+from scenarios.world import BY_DEFAULT, Fleet, World, few_and_forty
 
 
 def modes_told(world: World, fleet: Fleet) -> list[str]:
@@ -55,7 +55,7 @@ def test_mode_auto_disaggregates_where_prompts_beside_decodes_break_tpot(world: 
     limit_s = defaults.MODE_HOLD_S + 60
 
     def changes() -> None:
-        world.edit(fleet.name, mode="Auto", slo=slo, autoscaling={"strategy": None, "interval": None})
+        world.edit(fleet.name, mode="Auto", slo=slo, autoscaling=BY_DEFAULT)
         wait_for("mode Disaggregated", lambda: serves(world, fleet, "Disaggregated"), limit_s)
 
     load = steady("documents", 2 * limit_s, 0.5, (1000, 16))

@@ -7,12 +7,12 @@ import asyncio
 from demo.report import flips, followed, on_the_side_of, ratio_problems
 from demo.timeline import Timeline
 from demo.traffic import Phase, Traffic, steady
-from scenarios.world import Fleet, World
+from scenarios.world import BY_DEFAULT, Fleet, World
 
 
 def test_the_ratio_follows_the_load_without_losing_a_request(world: World, fleet: Fleet) -> None:
     """Each load lasts until the ratio has followed it: how long that takes is the machine's affair."""
-    world.edit(fleet.name, autoscaling={"strategy": None, "interval": None})
+    world.edit(fleet.name, autoscaling=BY_DEFAULT)
     rate = 0.7 if world.plan.engine == "vllm" else 1.2
     limit_s = 60 * world.patience
     phases = [

@@ -43,6 +43,27 @@ def test_disaggregated_output_equals_aggregated_at_temperature_0(world: World, f
     assert result.equal == result.compared > 0
 
 
+def test_a_prompt_goes_to_the_engine_that_has_its_beginning_cached(world: World, fleet: Fleet) -> None:
+    """Taking turns between two prefill engines, the last prompt would come to the one that does not have it."""
+    world.resize(fleet, prefill=+1, decode=-1)
+    url = world.reach.router(fleet.name)
+    before = world.prefix_hits(fleet.name)
+    beginning = list(range(100, 1300))
+    for prompt in (
+        [*beginning, *range(20, 60)],
+        list(range(400, 1600)),
+        list(range(300, 1500)),
+        [*beginning, *range(60, 90)],
+    ):
+        asyncio.run(_ask(url, "/v1/completions", completion("tiny", prompt, 4)))
+    predicted, found = (now - then for now, then in zip(world.prefix_hits(fleet.name), before, strict=True))
+    print(
+        f"of {len(beginning)} tokens in common {predicted:.0f} were predicted to be cached, {found:.0f} were"
+    )
+    assert len(beginning) >= predicted >= 0.8 * len(beginning)
+    assert len(beginning) >= found >= 0.8 * len(beginning)
+
+
 def test_an_unknown_model_path_is_told_and_its_engine_given_up_while_the_rest_serves_on(
     world: World, fleet: Fleet
 ) -> None:

@@ -46,6 +46,8 @@ LOG_LINES = 150  # of each kind of evidence
 FEW = Fleet("few", 1, 2)
 FORTY = Fleet("forty", 10, 30)
 
+BY_DEFAULT: dict[str, None] = {"strategy": None, "interval": None}  # of the sample's autoscaling, removed
+
 
 few_and_forty = pytest.mark.parametrize("fleet", [FEW, FORTY], indirect=True, ids=lambda fleet: fleet.name)
 
@@ -176,6 +178,15 @@ class World:
             return sum(one.labels["role"] == "decode" and one.value > 0 for one in outstanding) >= decode
 
         wait_for(f"{decode} busy decode engines", busy, 60, period_s=0.2)
+
+    def prefix_hits(self, name: str) -> tuple[float, float]:
+        """Tokens of prompts that the router predicted to be cached where it sent them, and that prefill engines had."""
+        urls, roles = self.reach.engines(name), self.roles(name)
+        prefill = [urls[engine] for engine, role in roles.items() if role == "prefill"]
+        return (
+            _total(self.reach.router(name), "pdrouter_prefix_cache_hits_total"),
+            sum(_total(url, "vllm:prefix_cache_hits_total") for url in prefill),
+        )
 
     def engine_pods(self, name: str) -> list[Object]:
         """The engines' pods, those that are being deleted left out."""
@@ -330,10 +341,28 @@ class World:
             return str(error)
 
 
+def routed(router_url: str, role: str) -> int:
+    """Engines that a router uses in a role."""
+    return sum(one.labels["role"] == role for one in _series(router_url, "pdrouter_engine_info"))
+
+
+def prefills(engine_url: str) -> float:
+    """Prompts that an engine has computed for another to decode, by its own count: those alone end with one token.
+
+    That holds where no client asks for a single token.
+    """
+    buckets = _series(engine_url, "vllm:request_generation_tokens_bucket")
+    return sum(bucket.value for bucket in buckets if bucket.labels["le"] == "1.0")
+
+
 def _series(url: str, name: str) -> list[Series]:
     """A metric of what answers there."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
         return read_series(answer.read().decode(), [name]).get(name, [])
+
+
+def _total(url: str, name: str) -> float:
+    return sum(one.value for one in _series(url, name))
 
 
 def _is_ready(pod: Object) -> bool:
