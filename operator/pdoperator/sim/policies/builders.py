@@ -13,6 +13,7 @@ from pdoperator.api.values import PerRole
 from pdoperator.planning.adaptive.tuning import Tuning
 from pdoperator.planning.strategies.registry import whole_adaptive
 from pdoperator.sim.policies.arrow import Arrow
+from pdoperator.sim.policies.asked import Asked
 from pdoperator.sim.policies.dopd_release import DopdRelease
 from pdoperator.sim.policies.dyn_load import DynLoad
 from pdoperator.sim.policies.dyn_sla import DynSla
@@ -35,6 +36,7 @@ ADJUST_S = 180.0  # their adjustment interval, as Dynamo's default
 HETEROSCALE_S = 30.0
 TOKENSCALE_S = 5.0
 NARWHAL_S = 5.0
+ASKED_S = 5.0
 HPA_S = 15.0  # HPA's sync period, KEDA's polling interval in vLLM's production stack
 ADAPTIVE_DOWN_S = 120.0  # what takes a start-up to get back is not given away sooner
 WVA_S = 15.0  # GLOBAL_OPT_INTERVAL
@@ -328,6 +330,21 @@ def foresight(at: Setting, prefill: float = 0.7, decode: float = 0.7, window: fl
     return _oracle(at, PerRole(prefill, decode), window, lead_s=at.scenario.startup_s + window)
 
 
+def asked(at: Setting, fleet: PerRole[int], after: float = 0.0, prefill: float = 0.0) -> PolicyBase:
+    """`fleet`, asked for `after` so many seconds; `prefill`: of the engines until then, 0 for the first fleet's."""
+    prefilling = min(at.engines - 1, int(prefill) or at.first.prefill)
+    return Asked(
+        at.name,
+        ASKED_S,
+        PerRole(prefilling, at.engines - prefilling),
+        shared_pool=True,
+        router=OURS,
+        fleet=fleet,
+        at_s=after,
+        startup_s=at.scenario.startup_s,
+    )
+
+
 def _oracle(
     at: Setting, load: PerRole[float], window_s: float, *, lead_s: float = 0.0, aggregated: bool = False
 ) -> PolicyBase:
@@ -366,8 +383,9 @@ BUILDERS: dict[str, Callable[..., PolicyBase]] = {
     "clairvoyant": clairvoyant,
     "clairvoyant-aggregated": clairvoyant_aggregated,
     "foresight": foresight,
+    "asked": asked,
 }
 # Named by their fleet, as in static:3:5.
-BY_FLEET = ("static", "hybrid")
+BY_FLEET = ("static", "hybrid", "asked")
 # Their engines start at once.
 BOUNDS = ("clairvoyant", "clairvoyant-aggregated")
