@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from matrix.policies_page import write_page
+from matrix.policies_page import CLAIRVOYANT, write_page
 from matrix.rows import Answer, Bench, Cell, NotKeptError
 from matrix.workloads import WORKLOADS
 
@@ -29,7 +29,7 @@ PROFILES = {
     "h100-llama-3.3-70b-fp8-tp4": ((2.0, 0.08), (1.0, 0.04)),
 }
 STARTUP_S = 120.0
-BOUNDS = ("clairvoyant", "clairvoyant-aggregated", "foresight")
+BOUNDS = (*CLAIRVOYANT, "clairvoyant-aggregated", "foresight")
 SPLITS = ("static-best", "hybrid-best", "aggregated-best", "arrow-best", "static:1:1", "static:1:3")
 PUBLISHED = (
     "hpa", "keda-queue", "dyn-load", "dyn-sla", "dynamo", "heteroscale", "tokenscale", "wva-v2", "dopd-release",

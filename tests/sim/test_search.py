@@ -16,6 +16,7 @@ from pdoperator.sim.scenario import Scenario
 from pdoperator.sim.search import (
     FORESIGHT,
     LOADS,
+    SMOOTHER,
     Tried,
     aggregated_best,
     best_of,
@@ -83,15 +84,16 @@ def test_aggregated_best_takes_the_chunk_with_fewest_engines() -> None:
     assert aggregated_best(MOST, attempt) == "aggregated:engines=7:chunk=1024"
 
 
-def test_clairvoyants_loads_are_the_highest_with_which_it_still_attains() -> None:
+@pytest.mark.parametrize("bound", ["clairvoyant", SMOOTHER])
+def test_clairvoyants_loads_are_the_highest_with_which_it_still_attains(bound: str) -> None:
     def attempt(name: str) -> Tried:
-        loads = [float(part.split("=")[1]) for part in name.split(":")[1:]]
-        return Tried(1.0 - 0.02 * (loads[0] > 0.61) - 0.02 * (loads[1] > 0.83), 1.0)
+        prefill, decode = (float(part.split("=")[1]) for part in name.removeprefix(bound).split(":")[1:])
+        return Tried(1.0 - 0.02 * (prefill > 0.61) - 0.02 * (decode > 0.83), 1.0)
 
-    found = clairvoyant_loads(attempt)
+    found = clairvoyant_loads(bound, attempt)
     assert found is not None
     check(found)
-    prefill, decode = (float(part.split("=")[1]) for part in found.split(":")[1:])
+    prefill, decode = (float(part.split("=")[1]) for part in found.removeprefix(bound).split(":")[1:])
     assert prefill == max(load for load in LOADS if load <= 0.61)
     assert decode == max(load for load in LOADS if load <= 0.83)
 
@@ -110,7 +112,7 @@ def test_foresight_tries_all_pairs_of_loads_for_attainment_does_not_fall_steadil
 
 
 def test_where_nothing_attains_there_is_no_bound() -> None:
-    assert clairvoyant_loads(lambda _: Tried(0.5, 1.0)) is None
+    assert clairvoyant_loads("clairvoyant", lambda _: Tried(0.5, 1.0)) is None
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ FORESIGHT = tuple(
     f"foresight:prefill={prefill}:decode={decode}"
     for prefill, decode in product((0.5, 0.65, 0.8, 0.95, 1.1), repeat=2)
 )
+# The clairvoyant bound by longer windows: engines that follow bursts of long prompts come and go more than they work.
+SMOOTHER = "clairvoyant:window=30"
 CHUNKS = (0, 512, 1024, 2048, 4096)  # tokens; 0: the profile's token budget
 # Under less than this share of the mean work no fleet keeps up; the rest is room for what a model of work misses.
 LEAST_SHARE = 0.95
@@ -52,7 +54,8 @@ def resolve(name: str, trace: Trace, scenario: Scenario, attempt: Attempt) -> st
         "hybrid-best": lambda: static_best("hybrid", PerRole(1, 1), scenario.max_engines, attempt),
         "aggregated-best": lambda: aggregated_best(scenario.max_engines, attempt),
         "arrow-best": lambda: arrow_best(_bounds(trace, scenario), scenario.max_engines, attempt),
-        "clairvoyant": lambda: clairvoyant_loads(attempt),
+        "clairvoyant": lambda: clairvoyant_loads("clairvoyant", attempt),
+        SMOOTHER: lambda: clairvoyant_loads(SMOOTHER, attempt),
         "foresight": lambda: best_of(FORESIGHT, attempt),
         "clairvoyant-aggregated": lambda: aggregated_load(attempt),
     }
@@ -95,16 +98,16 @@ def arrow_best(least: PerRole[int], most: int, attempt: Attempt) -> str | None:
     return None if engines is None else f"arrow:engines={engines}"
 
 
-def clairvoyant_loads(attempt: Attempt) -> str | None:
+def clairvoyant_loads(bound: str, attempt: Attempt) -> str | None:
     """The highest loads with which it just attains: decode may miss half of what may be missed, then prefill."""
     half = (1 + ATTAINS_SHARE) / 2
     for ample in AMPLE:
-        decode = _highest_load(_decode_shares(attempt, ample), half)
+        decode = _highest_load(_decode_shares(bound, attempt, ample), half)
         if decode is None:
             continue
-        prefill = _highest_load(_prefill_shares(attempt, decode), ATTAINS_SHARE)
+        prefill = _highest_load(_prefill_shares(bound, attempt, decode), ATTAINS_SHARE)
         if prefill is not None:
-            return f"clairvoyant:prefill={prefill}:decode={decode}"
+            return _loaded(bound, prefill, decode)
     return None
 
 
@@ -153,12 +156,16 @@ def _engines_attain(attempt: Attempt, chunk: int) -> Callable[[int], bool]:
     return lambda engines: attempt(_aggregated(engines, chunk)).attains
 
 
-def _decode_shares(attempt: Attempt, prefill: float) -> Callable[[float], float]:
-    return lambda decode: attempt(f"clairvoyant:prefill={prefill}:decode={decode}").attained_share
+def _decode_shares(bound: str, attempt: Attempt, prefill: float) -> Callable[[float], float]:
+    return lambda decode: attempt(_loaded(bound, prefill, decode)).attained_share
 
 
-def _prefill_shares(attempt: Attempt, decode: float) -> Callable[[float], float]:
-    return lambda prefill: attempt(f"clairvoyant:prefill={prefill}:decode={decode}").attained_share
+def _prefill_shares(bound: str, attempt: Attempt, decode: float) -> Callable[[float], float]:
+    return lambda prefill: attempt(_loaded(bound, prefill, decode)).attained_share
+
+
+def _loaded(bound: str, prefill: float, decode: float) -> str:
+    return f"{bound}:prefill={prefill}:decode={decode}"
 
 
 def _aggregated(engines: int, chunk: int) -> str:
