@@ -33,7 +33,8 @@ def cells() -> list[Cell]:
         Cell(trace, profile, ttft_s, tpot_s, STARTUP_S, busiest_s=BUSIEST_S.get(trace, math.inf))
         for profile, targets in PROFILES.items()
         for ttft_s, tpot_s in targets
-        for trace in WORKLOADS
+        for trace, workload in WORKLOADS.items()
+        if not workload.loose_only
     ]
 
 

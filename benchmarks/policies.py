@@ -73,8 +73,9 @@ def matrix(busiest_s: float = math.inf) -> list[tuple[Cell, str]]:
         for trace in WORKLOADS
         for profile, targets in PROFILES.items()
         for ttft_s, tpot_s in targets
+        if not WORKLOADS[trace].loose_only or _loose(profile, tpot_s)
     ]
-    loose = [cell for cell in cells if cell.profile == SWEPT_PROFILE and cell.tpot_s == 0.08]
+    loose = [cell for cell in cells if _loose(cell.profile, cell.tpot_s)]
     swept = [
         *(replace(cell, startup_s=startup_s) for cell in loose for startup_s in STARTUPS_S),
         *(replace(cell, spread_s=spread_s) for cell in loose for spread_s in SPREADS_S),
@@ -84,6 +85,11 @@ def matrix(busiest_s: float = math.inf) -> list[tuple[Cell, str]]:
         *((cell, policy) for cell in swept if cell.trace in SWEPT for policy in SWEPT_POLICIES),
         *((cell, policy) for cell in loose for policy in (*GRIDS, *ABLATED)),
     ]
+
+
+def _loose(profile: str, tpot_s: float) -> bool:
+    """Where grids, parts, sweeps and workloads of one mix are run."""
+    return profile == SWEPT_PROFILE and tpot_s == 0.08
 
 
 def _part_s(trace: str, busiest_s: float) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pdoperator.capacity.profile import Profile
 from pdoperator.sim.policies.work import request_work
 from pdoperator.sim.traffic.loaders import load
-from pdoperator.sim.traffic.synthetic import dopd_ramp
+from pdoperator.sim.traffic.synthetic import dopd_ramp, phase_inversion, topology_walk
 from pdoperator.sim.traffic.trace import Trace
 from pdoperator.sim.traffic.transform import SPREAD_S, alternated, busiest, scaled, window
 
@@ -33,6 +33,7 @@ class Workload:
     about: str
     make: Callable[[Path, int], Trace]
     spread_s: float = SPREAD_S  # what users share lasts longer than this; see `scaled`
+    loose_only: bool = False  # prompts that take half of a TTFT of 2 s alone: only where that is the target
     before: Callable[[Path, int], Trace] | None = None
 
 
@@ -70,6 +71,10 @@ WORKLOADS = {
         Workload("azure2023-code", "Azure 2023 code, 40 min, violently bursty (M)", _whole("azure2023_code")),
         Workload("code-conv-code", "Azure 2023 code and conversation in turns of 20 min (M)", _code_and_conversation,
                  spread_s=60.0),
+        Workload("topology-walk", "Narwhal's walk from prefill to decode and back in eight phases of 20 min (S)",
+                 lambda folder, seed: topology_walk(seed, 4.0), loose_only=True),
+        Workload("phase-inversion", "Narwhal's turn from all prefill to all decode to both, 5 min each (S)",
+                 lambda folder, seed: phase_inversion(2.0, seed), loose_only=True),
     )
 }  # fmt: skip
 
