@@ -27,7 +27,6 @@ from pdoperator.forecast.load_forecast import LoadForecast
 
 STEP_S = 5.0
 HORIZON_S, WINDOW_S, EVERY_S = 120.0, 30.0, 30.0
-REFIT_S = 1800.0
 BUSY = 10.0
 PROFILE = BUILTIN["h100-llama-3.3-70b-fp8-tp4"]
 PASS_REQUESTS = 4  # prompts that share the fixed cost of a prefill pass
@@ -120,8 +119,6 @@ def scored(load: Floats) -> dict[str, object]:
     forecast, said, came, believed = LoadForecast.empty(STEP_S), [], [], dict.fromkeys(NAMES, 0)
     for step in range(len(load) - horizon):
         forecast = forecast.observe(step * STEP_S, float(load[step]))
-        if step % round(REFIT_S / STEP_S) == 0:
-            forecast = forecast.refit()
         if step * STEP_S < 60 or step % every:
             continue
         peaks = [forecast.peak(HORIZON_S, QUANTILES[q], WINDOW_S) for q in SCORED]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from pdoperator.forecast import ets
 from pdoperator.forecast.baselines import MODELS
 from pdoperator.forecast.belief import JUDGED_ORIGINS, Judgement
 from pdoperator.forecast.buckets import Buckets
@@ -15,7 +16,6 @@ from pdoperator.forecast.conformal import QUANTILES, error_quantiles
 from pdoperator.forecast.features import COLUMNS, F
 from pdoperator.forecast.fit import NAMES
 from pdoperator.forecast.load_forecast import HOLD, LoadForecast
-from pdoperator.forecast.outlook import Outlook, outlook
 from pdoperator.forecast.season import DAY, season_at
 
 ROW = {
@@ -41,7 +41,7 @@ ROW = {
         ("DampedTrend", 11.0),
         ("RecentPeak", 14.0),
         ("HourlyPeak", 20.0),
-        ("Outlook", 7.0),
+        ("ETS", 7.0),
     ],
 )
 def test_each_model_has_its_own_idea_of_the_peak(model: str, centre: float) -> None:
@@ -139,29 +139,32 @@ def test_the_first_day_has_no_season() -> None:
     assert math.isnan(season_at(Buckets.of(DAY, 10, np.full(10, 5.0))).level)
 
 
-@pytest.mark.parametrize(("end", "growth"), [(10, 1.0), (11, 0.5), (12, 0.0), (9, 0.0)])
-def test_an_outlook_tells_the_growth_of_the_next_minutes(end: int, growth: float) -> None:
-    assert Outlook(10, np.array([2.0, 4.0, 6.0])).growth(end) == pytest.approx(growth)
+def hours(*levels: float) -> Buckets:
+    """Coarse buckets of these levels."""
+    return Buckets.of(DAY, len(levels), np.array(levels))
 
 
-def test_an_outlook_goes_on_with_a_day_that_returns() -> None:
-    t = np.arange(3 * DAY)
-    wave = 10 - 8 * np.cos(2 * np.pi * t / DAY)
-    ahead = outlook(Buckets.of(3 * DAY, len(t), wave))
-    assert ahead is not None
-    assert ahead.levels[:12] == pytest.approx(wave[:12], abs=0.5)
+@pytest.mark.parametrize(
+    ("levels", "growth"),
+    [
+        pytest.param([4.0] * 30, 0.0, id="steady"),
+        pytest.param([*range(10, 60)], 0.0123, id="growing by one of sixty a step, damped by and by"),
+        pytest.param([*range(60, 10, -1)], -0.072, id="falling by one of ten"),
+        pytest.param(
+            [*range(10, 30), math.nan, *range(31, 60)], 0.0123, id="a gap is drawn between its ends"
+        ),
+        pytest.param([*range(1, 12)], 0.0, id="less than an hour is chance"),
+        pytest.param([0.0] * 30, 0.0, id="idle"),
+    ],
+)
+def test_smoothing_tells_where_the_last_hours_tend_to(levels: list[float], growth: float) -> None:
+    assert ets.growth(hours(*levels)) == pytest.approx(growth, abs=0.001)
 
 
-def test_what_an_outlook_expects_is_what_its_model_says_of_the_next_minutes() -> None:
-    plain = LoadForecast.empty(5.0)
-    for step in range(1, 121):
-        plain = plain.observe(step * 5.0, 4.0)
-    growing = plain.with_outlook(Outlook(plain.coarse.end + 1, np.array([4.0, 4.4])))
-    for step in range(121, 181):  # it tells from the next five minutes on
-        plain, growing = plain.observe(step * 5.0, 4.0), growing.observe(step * 5.0, 4.0)
-    said, expected = (f.each_model(120, 30)[NAMES.index("Outlook"), 0] for f in (plain, growing))
-    assert expected - said == pytest.approx(0.4, abs=0.02)
-
-
-def test_an_outlook_needs_an_hour() -> None:
-    assert outlook(Buckets.of(DAY, 11, np.arange(11.0))) is None
+def test_smoothing_competes_and_wins_on_a_noisy_load_that_rises_and_falls_over_hours() -> None:
+    """The last value is noise there, a mean is late, no day has returned yet, and six hours teach too little."""
+    rng, forecast = np.random.default_rng(1), LoadForecast.empty(15.0)
+    for step in range(1, 8 * 240):
+        level = np.interp(step * 15.0 % 14400, [0, 7200, 14400], [4.0, 60.0, 4.0])
+        forecast = forecast.observe(step * 15.0, float(level * rng.gamma(11, 1 / 11)))
+    assert forecast.peak(300, 0.9, 30).model == "ETS"

@@ -47,8 +47,8 @@ def hourly_peak(x: Floats) -> Floats:
     return x[..., F.PEAK_3600]
 
 
-def outlook(x: Floats) -> Floats:
-    """Today's level, growing as the newest outlook expects."""
+def smoothed_trend(x: Floats) -> Floats:
+    """The level, growing as exponential smoothing of the last hours expects."""
     return level(x) + x[..., F.TREND]
 
 
@@ -60,7 +60,7 @@ MODELS: dict[str, Callable[[Floats], Floats]] = {
     "DampedTrend": damped_trend,
     "RecentPeak": recent_peak,
     "HourlyPeak": hourly_peak,
-    "Outlook": outlook,
+    "ETS": smoothed_trend,
 }
 
 

@@ -34,7 +34,7 @@ class F(IntEnum):
     SEASON = 16  # the level at this time a week or a day ago, a few minutes on; the last value when unknown
     SEASON_GROWTH = 17  # how the level grew then over the next minutes, scaled to the level of today
     SEASON_LATER = 18  # the same a quarter of an hour on
-    TREND = 19  # what the newest outlook expects the level to grow by
+    TREND = 19  # what exponential smoothing expects the level to grow by
 
 
 COLUMNS = len(F)

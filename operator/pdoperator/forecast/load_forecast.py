@@ -15,7 +15,6 @@ from pdoperator.forecast.conformal import QUANTILES
 from pdoperator.forecast.features import COLUMNS, F, row
 from pdoperator.forecast.fit import NAMES
 from pdoperator.forecast.load_text import LoadHistory
-from pdoperator.forecast.outlook import Outlook, outlook
 from pdoperator.forecast.season import COARSE_S, KEEP_S, Season, season_at
 from pdoperator.forecast.track import Track
 
@@ -61,7 +60,6 @@ class LoadForecast:
     coarse: Buckets
     season: Season
     silent: int = 0  # buckets since the newest known reading
-    outlook: Outlook | None = None
 
     @classmethod
     def empty(cls, interval_s: float) -> LoadForecast:
@@ -165,17 +163,6 @@ class LoadForecast:
         model = NAMES[int(track.mixture.belief[:, at].argmax())]
         return Peak(value, point, model, skill, trusted, judgement.note(at))
 
-    def refit(self) -> LoadForecast:
-        """With a new outlook of the slow model, to be taken every half hour or so; up to half a second: in a thread.
-
-        What was observed meanwhile is not in it: see `with_outlook`.
-        """
-        return self.with_outlook(outlook(self.coarse))
-
-    def with_outlook(self, ahead: Outlook | None) -> LoadForecast:
-        """With an outlook that was fitted meanwhile; it tells from the next coarse bucket on."""
-        return replace(self, outlook=ahead)
-
     def each_model(self, horizon_s: float, window_s: float) -> Floats:
         """What each of NAMES says by itself, at the SCORED quantiles: (models, quantiles). Raises as `peak` does."""
         track, x, ceiling = self._asked(window_s)
@@ -212,11 +199,6 @@ class LoadForecast:
             season=season_at(coarse),
         )
 
-    def _season(self, coarse: Buckets) -> Season:
-        """The season, and what the outlook expects after it."""
-        trend = 0.0 if self.outlook is None else self.outlook.growth(coarse.end)
-        return replace(season_at(coarse), trend=trend)
-
     @property
     def _per_coarse(self) -> int:
         return max(1, round(COARSE_S / self.interval_s))
@@ -230,7 +212,7 @@ class LoadForecast:
         coarse, season, tracks = self.coarse, self.season, self.tracks
         if fine.end % self._per_coarse == 0:
             coarse = coarse.appended(fine.mean(fine.end - self._per_coarse, fine.end))
-            season = self._season(coarse)
+            season = season_at(coarse)
         if (
             fine.size * self.interval_s >= _FIRST_S
             and fine.known
@@ -241,7 +223,7 @@ class LoadForecast:
                 for track, kept in zip(tracks, averages, strict=True)
             )
         silent = 0 if reading == reading else self.silent + 1
-        return LoadForecast(self.interval_s, tracks, fine, averages, coarse, season, silent, self.outlook)
+        return LoadForecast(self.interval_s, tracks, fine, averages, coarse, season, silent)
 
     def _reviewed(self, track: Track, fine: Buckets, averages: Buckets, season: Season) -> Track:
         start = fine.end if track.end is None else track.end + track.stride

@@ -1,10 +1,11 @@
-"""What the same time of the day and of the week was like."""
+"""What the same time of the day and of the week was like, and where the last hours tend to."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from pdoperator.forecast import ets
 from pdoperator.forecast.buckets import Buckets
 
 COARSE_S = 300.0
@@ -19,8 +20,8 @@ class Season:
 
     `level` is the load some minutes on, `growth` and `later` its relative growth over the next minutes and the next
     quarter of an hour, all a week ago, or else a day ago; NaN and 0 when neither is known. `typical` is the mean of the
-    last day, `highest` the highest mean of five minutes in a week; 0 when unknown. `trend` is the growth that the
-    newest outlook expects over the next minutes.
+    last day, `highest` the highest mean of five minutes in a week; 0 when unknown. `trend` is the growth over the next
+    minutes that exponential smoothing expects.
     """
 
     level: float = math.nan
@@ -37,14 +38,15 @@ def season_at(coarse: Buckets) -> Season:
     typical = typical if typical == typical else 0.0
     highest = coarse.peak(coarse.end - 7 * DAY, coarse.end)
     highest = highest if highest == highest else 0.0
+    trend = ets.growth(coarse)
     for ago in (7 * DAY, DAY):
         then = coarse.end - ago
         now, soon, later = (coarse.mean(then + a, then + b) for a, b in ((-2, 2), (0, 3), (1, 5)))
         if soon == soon and now > 0:
-            return Season(soon, _growth(now, soon), _growth(now, later), typical, highest)
+            return Season(soon, _growth(now, soon), _growth(now, later), typical, highest, trend)
         if soon == soon:
-            return Season(soon, 0.0, 0.0, typical, highest)
-    return Season(typical=typical, highest=highest)
+            return Season(soon, 0.0, 0.0, typical, highest, trend)
+    return Season(typical=typical, highest=highest, trend=trend)
 
 
 def _growth(now: float, then: float) -> float:
