@@ -69,6 +69,20 @@ async def test_who_is_tried_again_has_waited_enough(overload: Bench) -> None:
     assert tried["priority"] - again["priority"] == 60_000
 
 
+async def test_while_a_prompt_lets_others_go_first_the_limit_of_its_prefill_does_not_run(
+    overload: Bench,
+) -> None:
+    overload.config(prefill_timeout_s=0.2)
+    late = asyncio.create_task(overload.post(prompt=[1] * 600))
+    await until(lambda: overload.engines["p"].running == 2)
+    assert (await overload.post(prompt=[1]))[0] == 200
+    assert (
+        len(overload.engines["d"].bodies) == 1
+    )  # the small one, which came later, was given up on `p` meanwhile
+    assert overload.engines["p"].running == 2
+    late.cancel()
+
+
 async def test_first_come_first_served_sets_no_order(overload: Bench) -> None:
     overload.config(deferral_s=0.0)
     waiting = asyncio.create_task(overload.post(prompt=[1] * 600))

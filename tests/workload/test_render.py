@@ -234,9 +234,9 @@ def test_with_a_profile_that_there_is_none_of_the_router_predicts_nothing() -> N
 @pytest.mark.parametrize(
     ("router", "deferral_s"),
     [
-        pytest.param({}, 60.0, id="by default"),
+        pytest.param({}, 120.0, id="by default"),
         pytest.param({"scheduling": {"order": "FCFS"}}, 0.0, id="first come, first served"),
-        pytest.param({"prefillTimeout": "40s"}, 20.0, id="its turn comes before prefill is given up"),
+        pytest.param({"prefillTimeout": "40s"}, 40.0, id="no longer than prefill itself may take"),
     ],
 )
 def test_how_long_late_prompts_let_others_go_first(router: dict[str, Any], deferral_s: float) -> None:

@@ -111,10 +111,9 @@ LEASE_SHARE = 0.8
 # Of the TTFT target: a prompt that prefill engines are predicted to need more for may go to a decode engine. Whenever
 # that is sooner is too often: TTFT breaks elsewhere, TPOT triples (in replays). So late it is a valve for bursts.
 LATE_SHARE = 0.8
-# How long a prompt that is predicted to miss the TTFT target lets others go first. Overloads last until new engines are
-# up, minutes; but nobody should wait much longer than that queue, nor past the prefill step's limit.
-DEFERRAL_S = 60.0
-DEFERRAL_SHARE = 0.5  # of that limit, at most
+# How long a prompt that is predicted to miss the TTFT target lets others go first: until new engines are up. One that
+# goes before them sooner makes them late too, for whom there was time; but nobody is to wait much longer than that.
+DEFERRAL_S = 120.0
 CHARACTERS_PER_TOKEN = 4.0  # of English text; until finished requests have told the model's own
 # A block of a prompt whose hash the router remembers: some 128 tokens of text. Where less is shared nothing is gained.
 PREFIX_BLOCK_BYTES = 512

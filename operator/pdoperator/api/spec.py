@@ -294,7 +294,10 @@ class Router(ApiModel):
         defaults.REQUEST_TIMEOUT
     )
     prefill_timeout: Annotated[
-        Duration, Field(description="Limit of the prefill step; past it another way is tried.")
+        Duration,
+        Field(
+            description="Limit of the prefill step; past it another way is tried. Letting others go first comes on top."
+        ),
     ] = defaults.PREFILL_TIMEOUT
     scheduling: Scheduling = Scheduling()
     template: PodTemplate = {}

@@ -101,6 +101,11 @@ class Exchange:
         return self.arrival_s + self.config.deferral_s if self.deferred else NEVER
 
     @property
+    def prefill_limit_s(self) -> float:
+        """How long an engine may take to prefill it, or to give its first token: yielding comes on top."""
+        return self.config.prefill_timeout_s + (self.config.deferral_s if self.deferred else 0.0)
+
+    @property
     def priority(self) -> int | None:
         """Its place in the order of vLLM's priority scheduling, lower first; None where no order is set.
 

@@ -163,7 +163,7 @@ class Steps:
         try:
             self._metrics.queue[Role.PREFILL].observe(self._loop.time() - x.arrival_s)
             async with (
-                within(x.config.prefill_timeout_s, engine, "prefill"),
+                within(x.prefill_limit_s, engine, "prefill"),
                 self._engines.post(engine, x.call.path, body, headers) as response,
             ):
                 raw = await response.read()
@@ -248,7 +248,7 @@ class Steps:
         held = b""
         seen = 0
         async with (
-            within(x.config.prefill_timeout_s, engine, "first token") as limit,
+            within(x.prefill_limit_s, engine, "first token") as limit,
             self._engines.post(engine, x.call.path, body, headers) as response,
         ):
             async for chunk in response.content.iter_any():

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -101,17 +102,15 @@ class Fleet:
 
     def settle(self, now_s: float) -> None:
         """Tell the router what it knows by now; let go what has been deleted and has ended."""
-        engines = self.state.engines
+        serving, role = self.state.engines["serving"], self.state.engines["role"]
         for pod in self.pods.values():
-            engines["serving"][pod.slot] = (
+            serving[pod.slot] = (
                 pod.ready_s <= now_s
                 and pod.state is State.SERVING
                 and pod.routed_from_s <= now_s
                 and not pod.removing
             )
-            engines["role"][pod.slot] = (
-                kernel_state.PREFILL if pod.role is Role.PREFILL else kernel_state.DECODE
-            )
+            role[pod.slot] = kernel_state.PREFILL if pod.role is Role.PREFILL else kernel_state.DECODE
         ended = [pod for pod in self.pods.values() if self._has_ended(pod, now_s)]
         for pod in ended:
             self._gone(pod, now_s)
@@ -152,7 +151,16 @@ class Fleet:
 
     def views(self, now_s: float) -> tuple[EngineView, ...]:
         """The pods as the operator observes them."""
-        return tuple(self._view(pod, now_s) for pod in self.pods.values() if pod.kept)
+        busy = self._readings(now_s)
+        return tuple(_view(pod, busy[pod.slot], now_s) for pod in self.pods.values() if pod.kept)
+
+    def _readings(self, now_s: float) -> list[_Reading]:
+        """What each slot's engine reports. Read by column: a record at a time costs more than all else here."""
+        used = int(self.state.cursors[kernel_state.SLOTS])
+        engines, queues = self.state.engines[:used], self.state.queues[:used]["count"]
+        kv_use = [kv_at(self.state, self.params, e, now_s) / self.params.kv_tokens for e in range(used)]
+        columns = (engines["serving"], engines["batch"], engines["exports"], queues)
+        return [_Reading(*row) for row in zip(*(column.tolist() for column in columns), kv_use, strict=True)]
 
     def engine_seconds(self, until_s: float) -> float:
         """From created to gone, over all pods, up to `until_s`."""
@@ -218,30 +226,39 @@ class Fleet:
         self._free.append(pod.slot)
         self.lifetimes_s.append((pod.created_s, now_s))
 
-    def _view(self, pod: Pod, now_s: float) -> EngineView:
-        engine = self.state.engines[pod.slot]
-        prompts, deferred, rooms, links, joins = (int(n) for n in self.state.queues[pod.slot]["count"])
-        batch = int(engine["batch"])
-        return EngineView(
-            name=pod.name,
-            pool=pod.pool,
-            role=pod.role,
-            state=pod.state,
-            ready=pod.ready_s <= now_s,
-            deleting=False,
-            revision="",
-            created_s=pod.created_s,
-            outstanding=Value(PerRole(prompts + deferred, batch + joins + links + rooms)),
-            routed_role=pod.role if engine["serving"] else None,
-            flip_started_s=pod.flip_started_s,
-            drain_started_s=pod.drain_started_s,
-            removing=pod.removing,
-            running=Value(float(batch)),
-            waiting=Value(float(prompts + deferred + rooms)),
-            kv_use=Value(kv_at(self.state, self.params, pod.slot, now_s) / self.params.kv_tokens),
-            exporting=Value(int(engine["exports"])),
-            ready_s=pod.ready_s,
-        )
+
+class _Reading(NamedTuple):
+    """Of one engine: whether it is routed to, its batch, exports, the length of each queue, the share of KV in use."""
+
+    serving: bool
+    batch: int
+    exports: int
+    queued: list[int]
+    kv_use: float
+
+
+def _view(pod: Pod, reading: _Reading, now_s: float) -> EngineView:
+    prompts, deferred, rooms, links, joins = reading.queued
+    return EngineView(
+        name=pod.name,
+        pool=pod.pool,
+        role=pod.role,
+        state=pod.state,
+        ready=pod.ready_s <= now_s,
+        deleting=False,
+        revision="",
+        created_s=pod.created_s,
+        outstanding=Value(PerRole(prompts + deferred, reading.batch + joins + links + rooms)),
+        routed_role=pod.role if reading.serving else None,
+        flip_started_s=pod.flip_started_s,
+        drain_started_s=pod.drain_started_s,
+        removing=pod.removing,
+        running=Value(float(reading.batch)),
+        waiting=Value(float(prompts + deferred + rooms)),
+        kv_use=Value(reading.kv_use),
+        exporting=Value(reading.exports),
+        ready_s=pod.ready_s,
+    )
 
 
 def _deletion_order(pod: Pod, now_s: float) -> tuple[bool, bool, float]:

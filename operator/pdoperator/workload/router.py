@@ -47,7 +47,7 @@ def _deferral_s(spec: Spec) -> float:
     """How long late prompts let others go first; their turn must come before the prefill step is given up."""
     if spec.router.scheduling.order is Order.FCFS:
         return 0.0
-    return min(defaults.DEFERRAL_S, defaults.DEFERRAL_SHARE * seconds(spec.router.prefill_timeout))
+    return min(defaults.DEFERRAL_S, seconds(spec.router.prefill_timeout))
 
 
 def _engine_costs(spec: Spec) -> EngineCosts | None:

@@ -24,6 +24,7 @@ from planning import fleet
 
 INTERVAL_S = 5.0
 CHAT = Demand(60.0, 1200.0, 200.0)
+COMPLETION = Demand(120.0, 1200.0, 60.0)
 
 
 def service() -> PlanSettings:
@@ -58,17 +59,19 @@ def run(
     return targets
 
 
-def once(state: AdaptiveState, engines: tuple[EngineView, ...], current: PerRole[int]) -> Proposal:
+def once(
+    state: AdaptiveState, engines: tuple[EngineView, ...], current: PerRole[int], demand: Demand = CHAT
+) -> Proposal:
     """One tick of the strategy alone, on a history of a steady load."""
     at_s = 2000 * INTERVAL_S
     history = History(fleet.no_history().demand, current, state=state)
-    seen = fleet.observation(CHAT, at_s, engines)
+    seen = fleet.observation(demand, at_s, engines)
     return adaptive(Tuning())(Context(service(), seen, history, current))
 
 
-def steady() -> AdaptiveState:
+def steady(demand: Demand = CHAT) -> AdaptiveState:
     """What it remembers after hours of the same load."""
-    samples = [Sample(tick * INTERVAL_S, CHAT) for tick in range(1, 2000)]
+    samples = [Sample(tick * INTERVAL_S, demand) for tick in range(1, 2000)]
     return restore(service(), {}, samples)
 
 
@@ -136,12 +139,30 @@ def test_a_young_history_gives_nothing_away() -> None:
 
 
 def test_prompts_that_wait_call_for_prefill_engines() -> None:
-    calm = once(steady(), fleet.fleet(5, 4), PerRole(5, 4))
-    queue = once(steady(), fleet.fleet(5, 4, prefill_waiting=40.0), PerRole(5, 4))
+    calm = once(steady(COMPLETION), fleet.fleet(7, 3), PerRole(7, 3), COMPLETION)
+    queue = once(steady(COMPLETION), fleet.fleet(7, 3, prefill_waiting=40.0), PerRole(7, 3), COMPLETION)
     assert queue.wanted.prefill > calm.wanted.prefill
     assert queue.reason is Reason.EMERGENCY
     assert "; prompts that wait are" in queue.why
     assert ";" not in calm.why
+
+
+def test_what_prompts_that_wait_bring_decode_is_left_to_it() -> None:
+    """Engines that came over for the queue would be missed as soon as it has been prefilled."""
+    calm = once(steady(), fleet.fleet(5, 4), PerRole(5, 4))
+    queue = once(steady(), fleet.fleet(5, 4, prefill_waiting=40.0), PerRole(5, 4))
+    assert queue.wanted.decode >= calm.wanted.decode
+
+
+def test_a_burst_of_short_answers_that_fills_the_one_decode_engine_does_not_turn_the_fleet_over_to_decode() -> (
+    None
+):
+    """Hundreds of prompts wait for prefill; that decode is full for a moment makes them no work of decode's."""
+    burst = fleet.fleet(
+        9, 1, prefill_waiting=100.0, prefill_exporting=5.0, decode_kv_use=0.99, decode_running=90.0
+    )
+    proposal = once(steady(COMPLETION), burst, PerRole(9, 1), COMPLETION)
+    assert proposal.wanted.prefill > 4 * proposal.wanted.decode
 
 
 def test_prefill_is_not_added_when_decode_holds_the_kv() -> None:

@@ -117,7 +117,7 @@ class _Plan:
         if self.state.total.span_s < defaults.LEARN_S:  # too young to give anything away
             engines = max(engines, current.prefill + current.decode)
         for_soon = self.sizer.engines(soon)
-        wanted, state = self._split(engines, for_soon, pressed)
+        wanted, state = self._split(engines, soon, for_soon, pressed)
         without = self._fleet(self._now(self.state.total), soon, pressed)
         prefill, forecast = in_proportion(without, wanted), self._forecasted(ahead)
         load = f"{expected(forecast)}, at most {ahead.value:.1f} engines busy,"
@@ -174,7 +174,7 @@ class _Plan:
         return max(math.ceil(engines), least.prefill + least.decode, 2)
 
     def _split(
-        self, engines: int, for_soon: PerRole[float], pressed: Pressure
+        self, engines: int, soon: PerRole[float], for_soon: PerRole[float], pressed: Pressure
     ) -> tuple[PerRole[int], AdaptiveState]:
         """Both roles of so many engines, and when they were last changed.
 
@@ -183,13 +183,24 @@ class _Plan:
         """
         current, at_s = self.context.current, self.context.observation.at_s
         there = self._affordable(engines)
-        needed = PerRole(for_soon.prefill + pressed.prefill, max(for_soon.decode, pressed.decoding))
+        needed = self._needed(for_soon, pressed)
+        if (
+            needed.prefill + needed.decode > there
+        ):  # no room for waits is to be had: what counts is work alone
+            needed = self._needed(soon, pressed)
         may_flip = self.tuning.flips and at_s - self.state.flipped_s >= defaults.FLIP_DWELL_S
         kept = in_proportion(there, current)
         prefill = split(there, needed, kept, may_flip=may_flip)
         asked = in_proportion(engines, PerRole(prefill, there - prefill))
         state = self.state if prefill == kept else replace(self.state, flipped_s=at_s)
         return PerRole(asked, engines - asked), state
+
+    def _needed(self, for_soon: PerRole[float], pressed: Pressure) -> PerRole[float]:
+        """Engines for the next seconds and for what has piled up: prompts that wait, and as they end their decodes."""
+        per_request = self.sizer.per_request
+        ratio = per_request.decode / per_request.prefill if per_request.prefill > 0 else 0.0
+        decoding = max(for_soon.decode, pressed.decoding)
+        return PerRole(for_soon.prefill + pressed.prefill, decoding + pressed.prefill * ratio)
 
     def _affordable(self, engines: int) -> int:
         """As many of them as the GPU budget has room for."""
