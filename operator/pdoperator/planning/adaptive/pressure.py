@@ -14,7 +14,7 @@ from pdoperator.planning.observation import EngineView, Observation
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """`waiting_s`: seconds of work in prompts that wait for prefill; `decoding`: engines full of what decodes or will."""
+    """`waiting_s`: work in prompts that wait for prefill; `decoding`: engines full of what decodes or soon will."""
 
     waiting_s: float = 0.0
     decoding: float = 0.0
