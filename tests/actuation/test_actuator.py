@@ -10,7 +10,7 @@ import pytest
 from fake_kube import FakeKube
 from pdoperator.actuation.actuator import VICTIM_COST, Actuator
 from pdoperator.api import names
-from pdoperator.api.names import Pool, Role
+from pdoperator.api.names import Pool, Role, State
 from pdoperator.api.reasons import Reason
 from pdoperator.api.spec import PoolKind, Spec
 from pdoperator.cluster.events import Event
@@ -97,6 +97,11 @@ def pod(name: str) -> Object:
         (
             CancelDrain("a"),
             {names.LABEL_ROLE: "decode", names.LABEL_STATE: "serving"},
+            {},
+        ),
+        (
+            CancelDrain("a", State.WARMING),
+            {names.LABEL_ROLE: "decode", names.LABEL_STATE: "warming"},
             {},
         ),
     ],

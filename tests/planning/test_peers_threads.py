@@ -12,15 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdoperator.api import defaults
+from pdoperator.api import defaults, names
 from pdoperator.api.names import Role
 from pdoperator.api.reasons import Bottleneck, Reason
 from pdoperator.api.values import Missing, PerRole, Value
 from pdoperator.forecast.demand import Demand
 from pdoperator.planning.decide import decide
-from pdoperator.planning.decision import Decision, History
-from pdoperator.planning.observation import Observation
+from pdoperator.planning.decision import Decision, History, Remove
+from pdoperator.planning.observation import Observation, Transfers
 from pdoperator.planning.settings import PlanSettings
+from pdoperator.planning.steps import next_steps
+from pdoperator.signals.pods import PodView
 from planning.fleet import NOW_S, engine, fleet, no_history, observation, settings, unread
 
 WIDE = {"minReplicas": 1, "maxReplicas": 100}
@@ -103,6 +105,18 @@ def test_but_a_role_that_could_not_be_read_keeps_its_size() -> None:
     blind = observation(QUIET, engines=(*fleet(4, 1), *unread(Role.DECODE, 3)))
     decision, _ = after(plan(shared_pool=False), blind, history=running(4, 4))
     assert (decision.target, decision.reason) == (PerRole(4, 4), Reason.HOLD_METRICS_MISSING)
+
+
+@pytest.mark.parametrize(("ready_s", "counts"), [(NOW_S - 60, False), (NOW_S - 600, True)])
+def test_the_first_minutes_of_a_new_engine_say_nothing_of_what_engines_can_do(
+    ready_s: float, counts: bool
+) -> None:
+    """dynamo#12430: new workers' slow first passes entered the capacity model, and decode was over-scaled."""
+    engines = (*fleet(12, 2), engine("new", Role.DECODE, ready_s=ready_s))
+    seen = observation(LOAD, engines=engines)
+    calm, _ = after(plan(), seen)
+    slow, _ = after(plan(), replace(seen, tpot_s=Value(0.2)))
+    assert (slow.wanted.decode > calm.wanted.decode) is counts
 
 
 def test_engines_that_are_gone_carry_no_load() -> None:
@@ -237,6 +251,38 @@ def test_neither_role_is_ever_left_without_an_engine(strategy: str) -> None:
     idle = observation(None, idle_for_s=9999, engines=fleet(3, 3, prefill_running=0, decode_running=0))
     ticks = (observation(QUIET), *[idle] * SETTLED)
     assert after(plan(strategy), *ticks, history=running(3, 3))[0].target == PerRole(1, 1)
+
+
+@pytest.mark.parametrize("strategy", ["DOPD", "MM1", "Reactive"])
+def test_an_engine_of_a_role_that_is_not_known_here_counts_for_neither(strategy: str) -> None:
+    """dynamo#8261: encoders had no autoscaling. They have none here either, but they do not blur prefill and decode."""
+    encoder = PodView("e", "10.0.0.9", True, False, NOW_S, labels={names.LABEL_ROLE: "encode"})
+    busy = engine("e", encoder.role, waiting=Value(99.0), running=Value(99.0), kv_use=Value(1.0))
+    with_it, _ = after(plan(strategy), observation(LOAD, engines=(*fleet(2, 2), busy)), history=running(2, 2))
+    without, _ = after(plan(strategy), observation(LOAD, engines=fleet(2, 2)), history=running(2, 2))
+    assert with_it.target == without.target
+
+
+@pytest.mark.parametrize("strategy", [*FORECASTING, "Reactive"])
+def test_transfers_that_fail_are_named_and_no_engine_is_spent_on_them(strategy: str) -> None:
+    """smg#2382: killed decodes left prefill engines Ready, and every transfer from them failed."""
+    poisoned = observation(
+        QUIET, engines=fleet(2, 2, prefill_exporting=9), transfers=Value(Transfers(done=1, failed=9))
+    )
+    decision, _ = after(plan(strategy), poisoned, history=running(2, 2))
+    assert decision.bottleneck is Bottleneck.KV_TRANSFER
+    assert "9 of 10 KV transfers failed or came too late" in decision.evidence
+    assert decision.target.prefill <= 2
+
+
+def test_an_engine_that_has_turned_unhealthy_is_no_capacity_and_goes_first() -> None:
+    """smg#2382 again: idle because it is broken, it must not make the others look idle, and is no engine to keep."""
+    broken = engine("broken", Role.DECODE, ready=False)
+    hot = fleet(2, 2, decode_running=20)
+    decision, _ = after(plan("Reactive"), observation(LOAD, engines=(*hot, broken)), history=running(2, 3))
+    assert decision.target.decode == 4  # 40 that run, 10 an engine
+    steps = next_steps(PerRole(2, 2), (*hot, broken), {"shared": 5}, NOW_S)
+    assert steps == [Remove("broken", 0.0, timed_out=False)]
 
 
 # --- forecasts ---------------------------------------------------------------------------------------------

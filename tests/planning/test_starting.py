@@ -98,6 +98,14 @@ def test_what_a_role_gave_up_for_one_that_cannot_start_goes_back_to_it() -> None
     assert apply_limits(PerRole(6, 6), both).target == PerRole(4, 2)
 
 
+def test_where_no_engine_starts_at_all_only_the_minimum_is_asked_for() -> None:
+    late = [starting(f"late{n}", 9999) for n in range(8)]
+    for most in (None, 16):
+        bounds = obtainable(limits(budget=most), late, late)
+        limited = apply_limits(PerRole(4, 4), bounds)
+        assert (limited.target, limited.reason) == (PerRole(1, 1), Reason.GPUS_UNAVAILABLE)
+
+
 def test_minimum_replicas_stand_whatever_starts() -> None:
     late = starting("late", 9999)
     bounds = obtainable(limits(p=(2, 4, 1)), [engine("a", D), late], [late])

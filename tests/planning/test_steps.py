@@ -124,6 +124,12 @@ def test_an_engine_that_was_marked_but_spared_is_put_back() -> None:
     assert steps((1, 1), fleet) == [CancelDrain("d")]
 
 
+def test_a_starting_engine_that_was_marked_but_spared_is_still_starting() -> None:
+    """Its ReplicaSet took one without a node. Told to be serving it would never be given up, should it never start."""
+    spared = engine("new", BOTH, state=State.WARMING, ready=False, removing=True)
+    assert steps((1, 2), [*PAIR, spared]) == [CancelDrain("new", State.WARMING)]
+
+
 def test_replicas_without_a_pod_go_before_any_engine() -> None:
     assert steps((1, 1), PAIR, replicas=3) == [ScaleTo({"shared": 2})]
 

@@ -142,7 +142,7 @@ class World:
             case StartDrain():
                 pod.state, pod.drain_started_s, pod.flip_started_s = State.DRAINING, self.now_s, None
             case CancelDrain():
-                pod.state, pod.drain_started_s, pod.removing, pod.may_go = State.SERVING, None, False, False
+                pod.state, pod.drain_started_s, pod.removing, pod.may_go = step.state, None, False, False
             case Remove():
                 pod.removing = True
                 pod.may_go = step.timed_out or not any(pod.work.values()) or not self.ready(pod)

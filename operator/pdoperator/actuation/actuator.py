@@ -67,7 +67,7 @@ class Actuator:
             case StartDrain():
                 await self._start_drain(step.engine)
             case CancelDrain():
-                await self._cancel_drain(step.engine)
+                await self._cancel_drain(step)
             case Remove():
                 return await self._remove(step)
         return None
@@ -111,10 +111,10 @@ class Actuator:
             },
         )
 
-    async def _cancel_drain(self, engine: str) -> None:
+    async def _cancel_drain(self, step: CancelDrain) -> None:
         await self._patch(
-            engine,
-            labels={names.LABEL_STATE: State.SERVING.value},
+            step.engine,
+            labels={names.LABEL_STATE: step.state.value},
             annotations={names.ANNOTATION_DRAIN_STARTED: None, names.ANNOTATION_DELETION_COST: None},
         )
 

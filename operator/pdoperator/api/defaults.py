@@ -70,6 +70,8 @@ STARTUP_S = 300.0
 # An observed/profiled TPOT beyond these bounds speaks of a wrong profile, not of load.
 CORRECTION_MIN = 0.25
 CORRECTION_MAX = 4.0
+# The first steps of an engine compile and shake hands (5 s a pair); what they take is not what it can do.
+WARM_UP_S = 120.0
 # DOPD's block size; vLLM's is 16 on GPUs and 128 on CPUs, and the larger is the safe side.
 KV_BLOCK_TOKENS = 128
 # vLLM's max-num-batched-tokens for its server on an H100 or H200; 16384 from 160 GiB on, 2048 below 70 GiB and on CPUs.

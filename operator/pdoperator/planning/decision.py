@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pdoperator.api.autoscaling import Strategy
-from pdoperator.api.names import Role
+from pdoperator.api.names import Role, State
 from pdoperator.api.reasons import Bottleneck, Reason
 from pdoperator.api.values import PerRole
 from pdoperator.forecast.demand import DemandHistory
@@ -150,9 +150,10 @@ class StartDrain:
 
 @dataclass(frozen=True, slots=True)
 class CancelDrain:
-    """Put a draining engine back into service: it is wanted again."""
+    """Put a draining or marked engine back into the `state` it was in before: it is wanted again."""
 
     engine: str
+    state: State = State.SERVING
 
 
 @dataclass(frozen=True, slots=True)

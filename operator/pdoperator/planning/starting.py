@@ -65,7 +65,7 @@ def obtainable(limits: Limits, engines: Iterable[EngineView], late: Iterable[Eng
     budget = limits.budget
     if Pool.SHARED in failing:
         cost = sum(count * cost_of(pool, limits) for pool, count in left.items())
-        budget = min(filter(None, (budget, cost)), default=None)
+        budget = cost if budget is None else min(budget, cost)
     return replace(limits, roles=PerRole.of(bounded), budget=budget, short=True)
 
 

@@ -73,7 +73,7 @@ def next_steps(
     stopping = {step.engine for step in steps if isinstance(step, StartDrain | Remove)}
     # Marked, yet spared: its ReplicaSet took another. Left marked it would go in the place of a later victim.
     spared = [e for view in pools for e in view.live if e.removing and e.name not in stopping]
-    steps += [CancelDrain(engine.name) for engine in spared]
+    steps += [CancelDrain(engine.name, engine.state) for engine in spared]
     for view in pools:
         staying = [engine for engine in view.live if engine.name not in stopping]
         steps += _roles(view.pool, view.split, staying, now_s)

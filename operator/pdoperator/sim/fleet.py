@@ -134,7 +134,7 @@ class Fleet:
                     pod.state, pod.drain_started_s, pod.flip_started_s = State.DRAINING, now_s, None
                 case CancelDrain():
                     pod = self.pods[step.engine]
-                    pod.state, pod.drain_started_s, pod.removing = State.SERVING, None, False
+                    pod.state, pod.drain_started_s, pod.removing = step.state, None, False
                 case Remove():
                     pod = self.pods[step.engine]
                     pod.removing = True

@@ -42,8 +42,20 @@ def forecast_and_size(context: Context) -> tuple[Forecasted, Sizing]:
 
 def _sized(context: Context, demand: Demand) -> Sizing:
     settings = context.settings
-    correction = observed_correction(settings.profile, context.observation)
+    correction = 1.0 if _warming_up(context) else observed_correction(settings.profile, context.observation)
     return size(settings.profile, settings.tpot_target_s, demand, correction)
+
+
+def _warming_up(context: Context) -> bool:
+    """Whether a decode engine was new within the last interval: its first, slow steps say nothing of the profile."""
+    since_s = context.observation.at_s - context.settings.interval_s - defaults.WARM_UP_S
+    return any(
+        engine.usable
+        and engine.role is Role.DECODE
+        and engine.ready_s is not None
+        and engine.ready_s > since_s
+        for engine in context.observation.engines
+    )
 
 
 def _dopd(context: Context) -> Proposal:
