@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from pdoperator.api import defaults
 from pdoperator.api.names import Role
 from pdoperator.router.exchange import ClientGone, Exchange
 from router.conftest import Bench
@@ -89,6 +90,30 @@ async def test_an_engine_that_cannot_be_reached_is_left_alone_for_a_while(bench:
     for _ in range(6):
         assert (await bench.post())[0] == 200
     assert (await bench.samples())["pdrouter_retries_total{step=prefill}"] == 1
+
+
+async def test_an_engine_that_is_ready_and_fails_everything_is_left_alone_for_a_while(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """smg#2382: engines poisoned by a killed peer stayed Ready, failed at once, and so always looked least busy."""
+    monkeypatch.setattr(defaults, "SHUN_S", 3600.0)
+    poisoned = await bench.add("p0", Role.PREFILL, script=answers(500))
+    for n in (1, 2):
+        await bench.add(f"p{n}", Role.PREFILL)
+    await bench.add("d", Role.DECODE)
+    for _ in range(30):
+        assert (await bench.post())[0] == 200
+    assert len(poisoned.bodies) == defaults.FAILURES_IN_A_ROW
+
+
+async def test_an_engine_that_fails_now_and_then_keeps_its_share(bench: Bench) -> None:
+    engine = await bench.add("p0", Role.PREFILL)
+    await bench.add("p1", Role.PREFILL)
+    await bench.add("d", Role.DECODE)
+    for i in range(24):
+        engine.script = answers(500) if i % 4 == 0 else None
+        assert (await bench.post())[0] == 200
+    assert len(engine.bodies) >= 12
 
 
 async def test_a_handoff_older_than_its_lease_is_not_used(pair: Bench) -> None:

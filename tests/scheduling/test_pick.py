@@ -88,8 +88,8 @@ def test_a_retry_stays_within_the_revision_and_off_what_failed() -> None:
 
 def test_what_failed_a_moment_ago_is_left_alone_although_it_looks_idle() -> None:
     scheduler, t = Scheduler(), table(P1, P2, D1, D2)
-    scheduler.load.shun("p1", NOW_S + 5)
-    scheduler.load.shun("d1", NOW_S + 5)
+    scheduler.load.failed("p1", NOW_S, unreachable=True)
+    scheduler.load.failed("d1", NOW_S, unreachable=True)
     for name in ("p2", "d2"):
         scheduler.load.acquire(name, Role.PREFILL, 100)
     assert names_prefill(t, scheduler) == "p2"
@@ -103,7 +103,7 @@ def test_what_failed_a_moment_ago_is_left_alone_although_it_looks_idle() -> None
 
 def test_without_an_alternative_even_what_just_failed_is_asked() -> None:
     scheduler = Scheduler()
-    scheduler.load.shun("d1", NOW_S + 5)
+    scheduler.load.failed("d1", NOW_S, unreachable=True)
     assert scheduler.aggregated(table(D1), NOW_S, CONFIG, PROMPT) == D1
     assert scheduler.aggregated(table(D1, P1), NOW_S, CONFIG, PROMPT) == P1
 

@@ -185,7 +185,7 @@ def test_another_prefill_engine_is_never_taken_for_a_local_one() -> None:
     """The decode engine has just failed; what is left to serve alone is a prefill engine, and that gains nothing."""
     scheduler, fleet = Scheduler(), table(P1, P2, D1)
     busy(scheduler)
-    scheduler.load.shun("d1", NOW_S + 5)
+    scheduler.load.failed("d1", NOW_S, unreachable=True)
     assert not scheduler.prefills_locally(fleet, NOW_S, CONFIG, P1, PROMPT)
 
 

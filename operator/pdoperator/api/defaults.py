@@ -106,8 +106,10 @@ REQUEST_TIMEOUT = "600s"
 CONNECT_TIMEOUT_S = 2.0  # engines are in the same cluster
 # The first step; past it another prefill engine or the decode engine itself is tried.
 PREFILL_TIMEOUT = "120s"
-# An engine that refused a connection fails fast and would look least busy; it is left alone this long.
+# An engine that refused a connection fails fast and would look least busy; it is left alone this long. So is one that
+# is ready and yet failed so many requests in a row; one or two may be the requests' own fault.
 SHUN_S = 5.0
+FAILURES_IN_A_ROW = 3
 # Of the KV lease; past it the decode engine recomputes, for late pulls give wrong tokens silently.
 LEASE_SHARE = 0.8
 # Of the TTFT target: a prompt that prefill engines are predicted to need more for may go to a decode engine. Whenever

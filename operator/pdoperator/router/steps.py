@@ -106,10 +106,12 @@ class Steps:
                 self._metrics.retries[Step.DECODE].inc()
             x.path = Path.DISAGGREGATED if handoff else Path.AGGREGATED
             try:
-                return await self._decode_on(engine, x, handoff, prompt)
+                answer = await self._decode_on(engine, x, handoff, prompt)
+                self._fleet.scheduler.load.served(engine.name)
+                return answer
             except EngineFailed as error:
                 failure = error
-                self._failed(Step.DECODE, engine, x, error)
+                self._failed(Step.DECODE, engine, x, error, blamed=handoff is None)
                 if x.response is not None:
                     break
                 (tried if handoff is None or error.unreachable else doubted).add(engine.name)
@@ -175,6 +177,7 @@ class Steps:
             raise EngineFailed(f"{engine.name} prefilled but offers no KV; is its KV connector configured?")
         usage = answer.get("usage")
         x.note_usage({"prompt_tokens": usage.get("prompt_tokens")} if isinstance(usage, dict) else None)
+        load.served(engine.name)
         load.export(engine.name)
         x.exporter = engine.name
         return Handoff(params, engine, self._loop.time())
@@ -277,10 +280,14 @@ class Steps:
             return Aggregated.PREFILL_FAILED
         return Aggregated.NO_DECODE_ENGINE if table.has_prefill else Aggregated.NO_PREFILL_ENGINE
 
-    def _failed(self, step: Step, engine: Engine, x: Exchange, error: EngineFailed) -> None:
+    def _failed(
+        self, step: Step, engine: Engine, x: Exchange, error: EngineFailed, blamed: bool = True
+    ) -> None:
+        """Where the KV of another engine was to be fetched either may be at fault: then none is `blamed`."""
         log.warning("request %s: %s: %s", x.request_id, step, error)
+        if blamed or error.unreachable:
+            self._fleet.scheduler.load.failed(engine.name, self._loop.time(), error.unreachable)
         if error.unreachable:
-            self._fleet.scheduler.load.shun(engine.name, self._loop.time() + defaults.SHUN_S)
             self._fleet.scheduler.prefixes.forget(engine.name)
 
 

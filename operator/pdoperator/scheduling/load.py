@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pdoperator.api import defaults
 from pdoperator.api.names import Role
 
 NEVER = float("-inf")
@@ -26,6 +27,7 @@ class Account:
     context_tokens: int = 0  # of the requests that decode, or are about to
     exports: int = 0
     turn: int = 0  # when it was last given a request, counted in requests
+    failures: int = 0  # since it last served a request
     shunned_until_s: float = NEVER
     deferrals: deque[Claim] = field(default_factory=deque, compare=False)  # in the order in which they end
 
@@ -145,9 +147,17 @@ class Load:
         """Count it as taken, or as not wanted any more. Once for each export."""
         self._accounts[engine].exports -= 1
 
-    def shun(self, engine: str, until_s: float) -> None:
-        """Prefer others to `engine` until then: what fails at once always looks least busy."""
-        self._accounts.setdefault(engine, Account()).shunned_until_s = until_s
+    def failed(self, engine: str, now_s: float, unreachable: bool) -> None:
+        """A request failed there. Who cannot be reached, or failed several in a row, is shunned for a while: what fails at
+        once always looks least busy."""
+        account = self._accounts.setdefault(engine, Account())
+        account.failures += 1
+        if unreachable or account.failures >= defaults.FAILURES_IN_A_ROW:
+            account.shunned_until_s = now_s + defaults.SHUN_S
+
+    def served(self, engine: str) -> None:
+        """It did its part for a request."""
+        self._accounts.setdefault(engine, Account()).failures = 0
 
     def shunned(self, engine: str, now_s: float) -> bool:
         """Whether it is to be avoided now."""
