@@ -148,8 +148,8 @@ class Load:
         self._accounts[engine].exports -= 1
 
     def failed(self, engine: str, now_s: float, unreachable: bool) -> None:
-        """A request failed there. Who cannot be reached, or failed several in a row, is shunned for a while: what fails at
-        once always looks least busy."""
+        """A request failed there. Who cannot be reached, or failed several in a row, is shunned for a while: what fails
+        at once always looks least busy."""
         account = self._accounts.setdefault(engine, Account())
         account.failures += 1
         if unreachable or account.failures >= defaults.FAILURES_IN_A_ROW:
