@@ -145,6 +145,21 @@ def test_the_spread_of_lengths_comes_from_their_squares(routers: Routers) -> Non
     assert interval.demand.x.osl_cv == defaults.OSL_CV  # too few have finished to tell
 
 
+def test_a_turn_to_answers_a_hundred_times_as_long_is_no_spread_of_answers(routers: Routers) -> None:
+    def ended(count: int, osl: float) -> Counts:
+        squares = count * osl**2 * 1.25  # half of them half as long again, half of them half as long
+        return replace(finished(count, osl=osl), output_squares=squares)
+
+    short = finished(10) + ended(5000, 50)
+    routers.interval(NOW_S + 5, a=short)
+    for i in range(1, 20):
+        interval = routers.interval(NOW_S + 60 + 5 * i, a=short + ended(20 * i, 5000))
+    assert isinstance(interval.demand, Value)
+    assert interval.demand.x is not None
+    assert interval.demand.x.osl_tokens == pytest.approx(5000, rel=0.01)
+    assert interval.demand.x.osl_cv == pytest.approx(0.5, rel=0.1)
+
+
 def by_length(up_to: dict[int, float]) -> ByLength:
     """A row by the bounds of its classes."""
     return ByLength(tuple(up_to.get(bound, 0.0) for bound in (*defaults.LENGTH_BOUNDS_TOKENS, -1)))

@@ -140,7 +140,11 @@ class DemandWindow:
         """ISL of what was admitted, where that is known at admission, else of what finished."""
         self._answers.add(counted, over_s)
         self._isl_spread.add(counted.sized, counted.sized_tokens, counted.sized_squares, over_s)
-        self._osl_spread.add(counted.outputs, counted.output_tokens, counted.output_squares, over_s)
+        # About the mean of the moment: a turn of the load is no spread of its answers.
+        mean = self._answers.mean_tokens or 1.0
+        self._osl_spread.add(
+            counted.outputs, counted.output_tokens / mean, counted.output_squares / mean**2, over_s
+        )
         self._covariance.add(counted, over_s)
         isl, osl = self._lengths
         if counted.sized > 0:
