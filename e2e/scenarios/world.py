@@ -341,9 +341,10 @@ class World:
             return str(error)
 
 
-def routed(router_url: str, role: str) -> int:
+def routed(router_url: str, role: str) -> set[str]:
     """Engines that a router uses in a role."""
-    return sum(one.labels["role"] == role for one in _series(router_url, "pdrouter_engine_info"))
+    table = _series(router_url, "pdrouter_engine_info")
+    return {one.labels["engine"] for one in table if one.labels["role"] == role}
 
 
 def prefills(engine_url: str) -> float:

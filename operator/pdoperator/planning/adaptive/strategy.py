@@ -184,9 +184,7 @@ class _Plan:
         current, at_s = self.context.current, self.context.observation.at_s
         there = self._affordable(engines)
         needed = self._needed(for_soon, pressed)
-        if (
-            needed.prefill + needed.decode > there
-        ):  # no room for waits is to be had: what counts is work alone
+        if needed.prefill + needed.decode > there:  # no room for waits is to be had: work alone counts
             needed = self._needed(soon, pressed)
         may_flip = self.tuning.flips and at_s - self.state.flipped_s >= defaults.FLIP_DWELL_S
         kept = in_proportion(there, current)
