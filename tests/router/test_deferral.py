@@ -76,9 +76,8 @@ async def test_while_a_prompt_lets_others_go_first_the_limit_of_its_prefill_does
     late = asyncio.create_task(overload.post(prompt=[1] * 600))
     await until(lambda: overload.engines["p"].running == 2)
     assert (await overload.post(prompt=[1]))[0] == 200
-    assert (
-        len(overload.engines["d"].bodies) == 1
-    )  # the small one, which came later, was given up on `p` meanwhile
+    # The small one, which came later, was given up on `p` meanwhile.
+    assert len(overload.engines["d"].bodies) == 1
     assert overload.engines["p"].running == 2
     late.cancel()
 

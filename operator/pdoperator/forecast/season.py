@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pdoperator.forecast import ets
 from pdoperator.forecast.buckets import Buckets
@@ -38,15 +38,15 @@ def season_at(coarse: Buckets) -> Season:
     typical = typical if typical == typical else 0.0
     highest = coarse.peak(coarse.end - 7 * DAY, coarse.end)
     highest = highest if highest == highest else 0.0
-    trend = ets.growth(coarse)
+    season = Season(typical=typical, highest=highest, trend=ets.growth(coarse))
     for ago in (7 * DAY, DAY):
         then = coarse.end - ago
         now, soon, later = (coarse.mean(then + a, then + b) for a, b in ((-2, 2), (0, 3), (1, 5)))
         if soon == soon and now > 0:
-            return Season(soon, _growth(now, soon), _growth(now, later), typical, highest, trend)
+            return replace(season, level=soon, growth=_growth(now, soon), later=_growth(now, later))
         if soon == soon:
-            return Season(soon, 0.0, 0.0, typical, highest, trend)
-    return Season(typical=typical, highest=highest, trend=trend)
+            return replace(season, level=soon)
+    return season
 
 
 def _growth(now: float, then: float) -> float:

@@ -128,9 +128,7 @@ class Load:
         """Count a request handed to `engine`; `role` is what it is used for, prefill or decode. The engine is to
         compute its prompt of so many tokens but for those `cached`, unless it gets their KV `computed`. A deferred
         prompt lets others go first until then."""
-        account = self._accounts.get(engine)
-        if account is None:
-            account = self._accounts[engine] = Account()
+        account = self._kept(engine)
         self._turns += 1
         account.turn = self._turns
         return Claim(account, role, tokens, cached, not computed, yields_until_s)
@@ -141,7 +139,7 @@ class Load:
 
     def export(self, engine: str) -> None:
         """Count a prefill that `engine` has finished: it keeps the KV until a decode engine has taken it."""
-        self._accounts.setdefault(engine, Account()).exports += 1
+        self._kept(engine).exports += 1
 
     def taken(self, engine: str) -> None:
         """Count it as taken, or as not wanted any more. Once for each export."""
@@ -150,14 +148,14 @@ class Load:
     def failed(self, engine: str, now_s: float, unreachable: bool) -> None:
         """A request failed there. Who cannot be reached, or failed several in a row, is shunned for a while: what fails
         at once always looks least busy."""
-        account = self._accounts.setdefault(engine, Account())
+        account = self._kept(engine)
         account.failures += 1
         if unreachable or account.failures >= defaults.FAILURES_IN_A_ROW:
             account.shunned_until_s = now_s + defaults.SHUN_S
 
     def served(self, engine: str) -> None:
         """It did its part for a request."""
-        self._accounts.setdefault(engine, Account()).failures = 0
+        self._kept(engine).failures = 0
 
     def shunned(self, engine: str, now_s: float) -> bool:
         """Whether it is to be avoided now."""
@@ -180,6 +178,13 @@ class Load:
             for name, account in self._accounts.items()
             if name in named or account.requests or account.exports
         }
+
+    def _kept(self, engine: str) -> Account:
+        """The account of `engine`, to be changed: a new one where there is none."""
+        account = self._accounts.get(engine)
+        if account is None:
+            account = self._accounts[engine] = Account()
+        return account
 
 
 _NOTHING = Account()

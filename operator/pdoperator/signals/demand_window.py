@@ -140,8 +140,8 @@ class DemandWindow:
         """ISL of what was admitted, where that is known at admission, else of what finished."""
         self._answers.add(counted, over_s)
         self._isl_spread.add(counted.sized, counted.sized_tokens, counted.sized_squares, over_s)
-        # About the mean of the moment: a turn of the load is no spread of its answers.
-        mean = self._answers.mean_tokens or 1.0
+        answer = self._answers.mean_tokens
+        mean = answer or 1.0  # spread is about the mean of the moment: a turn of the load is none
         self._osl_spread.add(
             counted.outputs, counted.output_tokens / mean, counted.output_squares / mean**2, over_s
         )
@@ -151,7 +151,7 @@ class DemandWindow:
             isl = counted.sized_tokens / counted.sized
         elif counted.inputs > 0:
             isl = counted.input_tokens / counted.inputs
-        osl = self._answers.mean_tokens or osl
+        osl = answer or osl
         self._lengths = isl, osl
         if rate_rps == 0:
             return Value(None, age_s)

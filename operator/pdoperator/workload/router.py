@@ -44,7 +44,7 @@ def _prefix_caching(spec: Spec) -> bool:
 
 
 def _deferral_s(spec: Spec) -> float:
-    """How long late prompts let others go first; their turn must come before the prefill step is given up."""
+    """How long late prompts let others go first: no longer than a prefill may take, which comes on top."""
     if spec.router.scheduling.order is Order.FCFS:
         return 0.0
     return min(defaults.DEFERRAL_S, seconds(spec.router.prefill_timeout))
