@@ -108,14 +108,16 @@ class World:
         body["metadata"]["managedFields"] = [{**hpa, "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
         self.context.store.seen(DEPLOYMENTS, self.kube.put(ENGINES, body))
 
-    def has_pod(self, name: str, created: str = "2026-11-22T10:00:00Z", **status: Any) -> None:
+    def has_pod(
+        self, name: str, created: str = "2026-11-22T10:00:00Z", *, state: str = "warming", **status: Any
+    ) -> None:
         """An engine pod."""
         labels = {
             names.LABEL_SERVICE: NAME,
             names.LABEL_COMPONENT: "engine",
             names.LABEL_POOL: "shared",
             names.LABEL_ROLE: "both",
-            names.LABEL_STATE: "warming",
+            names.LABEL_STATE: state,
             names.LABEL_REVISION: "r1",
         }
         metadata = {
@@ -479,6 +481,22 @@ async def test_an_engine_that_never_starts_is_given_up_and_the_plan_made_without
         await until(lambda: world.replicas == 4)
         await until(lambda: world.status["decisions"][0]["limited"] != "GPUsUnavailable")
         assert world.reasons().count("EngineGivenUp") == 1
+
+
+async def test_an_engine_that_served_and_does_not_come_back_is_given_up_too(
+    session: aiohttp.ClientSession,
+) -> None:
+    world = World(static(1, 2), session)
+    world.has_deployment(3)
+    since = "2026-11-22T10:00:20Z"
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": since}
+    for name, ready in (("a", "True"), ("b", "True"), ("looping", "False")):
+        now = {"type": "Ready", "status": ready, "lastTransitionTime": since}
+        world.has_pod(name, state="serving", conditions=[placed, now])
+    async with running(world):
+        await until(lambda: "EngineGivenUp" in world.reasons())
+        [event] = [event for event in world.kube.find("Event") if event["reason"] == "EngineGivenUp"]
+        assert "looping was not ready again after" in event["message"]
 
 
 async def test_what_is_paused_is_told_and_not_changed(session: aiohttp.ClientSession) -> None:

@@ -40,15 +40,25 @@ def test_the_deadline_follows_what_starting_takes(p90: Value[float] | Missing, d
     assert start_deadline_s(p90) == deadline_s
 
 
-def test_only_engines_that_have_never_been_ready_are_overdue() -> None:
+def test_only_engines_that_do_not_start_are_overdue() -> None:
     fleet = [
         starting("late", 301),
         starting("young", 299),
-        starting("crashed", 301, state=State.SERVING),
         starting("going", 301, deleting=True),
         starting("ready", 301, ready=True),
     ]
     assert [e.name for e in overdue(fleet, NOW_S, 300.0)] == ["late"]
+
+
+def test_one_that_served_and_crashes_again_and_again_has_its_time_since_it_was_last_ready() -> None:
+    fleet = [
+        starting("looping", 9999, state=State.SERVING, unready_s=NOW_S - 301),
+        starting("restarts", 9999, state=State.SERVING, unready_s=NOW_S - 299),
+        starting("since nobody knows when", 9999, state=State.SERVING),
+        starting("draining", 9999, state=State.DRAINING, unready_s=NOW_S - 301),
+        starting("new", 299, unready_s=NOW_S - 301),
+    ]
+    assert [e.name for e in overdue(fleet, NOW_S, 300.0)] == ["looping"]
 
 
 def test_an_edit_of_the_spec_gives_an_engine_its_time_anew() -> None:

@@ -46,10 +46,10 @@ def is_ready(pod: Object) -> bool:
     return _condition(pod, "Ready") == "True"
 
 
-def since_s(pod: Object, condition: str) -> float | None:
-    """Since when a condition is True, in seconds since the epoch; None while it is not, or where nobody says."""
+def since_s(pod: Object, condition: str, status: str = "True") -> float | None:
+    """Since when a condition has this status, in seconds since the epoch; None while it has not, or nobody says."""
     for each in pod.get("status", {}).get("conditions", []):
-        if each["type"] == condition and each["status"] == "True" and each.get("lastTransitionTime"):
+        if each["type"] == condition and each["status"] == status and each.get("lastTransitionTime"):
             return epoch_s(each["lastTransitionTime"])
     return None
 

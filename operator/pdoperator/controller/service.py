@@ -238,7 +238,7 @@ class ServiceLoop:
         return await self._scraper.observe(engines, routers, time.time(), end_interval=end_interval)
 
     def _give_up(self, plan: Plan, observation: Observation) -> None:
-        """Engines that never started: told, and the next decision is due now."""
+        """Engines that do not start: told, and the next decision is due now."""
         for event in self._shortage.look(observation, plan.settings.limits):
             self._reporter.tell(event)
             self._decide_at = 0.0

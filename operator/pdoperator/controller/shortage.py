@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pdoperator.api import defaults
+from pdoperator.api.names import State
 from pdoperator.api.reasons import Reason
 from pdoperator.cluster.events import Event
 from pdoperator.planning.observation import EngineView, Observation
 from pdoperator.planning.settings import Limits
-from pdoperator.planning.starting import obtainable, overdue, start_deadline_s
+from pdoperator.planning.starting import obtainable, overdue, start_deadline_s, waits_for_s
 
 
 class Shortage:
@@ -23,7 +24,7 @@ class Shortage:
         """Give up what is past its deadline; an Event for each. Any: the plan is to be made again."""
         deadline_s = start_deadline_s(observation.startup_p90_s)
         late = overdue(observation.engines, observation.at_s, deadline_s, self._since_s)
-        self._given_up &= {engine.name for engine in observation.engines}
+        self._given_up &= {engine.name for engine in late}
         fresh = [engine for engine in late if engine.name not in self._given_up]
         if fresh:
             self._given_up |= {engine.name for engine in fresh}
@@ -46,8 +47,9 @@ class Shortage:
 
 
 def _event(engine: EngineView, now_s: float) -> Event:
-    waited = f"{now_s - engine.created_s:.0f} s"
-    what = "was not ready" if engine.scheduled else "found no node"
+    waited = f"{waits_for_s(engine, now_s):.0f} s"
+    unready = "was not ready" if engine.state is State.WARMING else "was not ready again"
+    what = unready if engine.scheduled else "found no node"
     text = (
         f"{engine.name} {what} after {waited} and is given up; its GPUs count as not to be had for"
         f" {defaults.UNAVAILABLE_S / 60:.0f} min, and the plan is made again"

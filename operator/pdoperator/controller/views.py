@@ -24,5 +24,6 @@ def pod_view(pod: Object) -> PodView:
         scheduled_s=pods.since_s(pod, "PodScheduled"),
         started_s=pods.started_s(pod),
         ready_s=pods.since_s(pod, "Ready"),
+        unready_s=pods.since_s(pod, "Ready", status="False"),
         restarts=pods.restarts(pod),
     )

@@ -37,7 +37,8 @@ class EngineView:
     )
     scheduled: bool = True  # a node has been found for it
     node: str = ""  # the node it runs on; empty until one has been found
-    ready_s: float | None = None  # when it last became ready
+    ready_s: float | None = None  # when it last became ready; None while it is not
+    unready_s: float | None = None  # since when it is not ready; None while it is
 
     @property
     def usable(self) -> bool:

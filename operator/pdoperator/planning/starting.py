@@ -1,4 +1,4 @@
-"""Engines that do not start: when one is given up, and what can be had meanwhile."""
+"""Engines that do not start, or not again: when one is given up, and what can be had meanwhile."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def start_deadline_s(startup_p90_s: Value[float] | Missing) -> float:
 def overdue(
     engines: Iterable[EngineView], now_s: float, deadline_s: float, since_s: float = 0.0
 ) -> list[EngineView]:
-    """Engines that have never been ready and are past their deadline; without a node a shorter one may apply.
+    """Engines that are not ready and past their deadline; without a node a shorter one may apply.
 
-    Time counts from their creation, not before `since_s`: what kept them from starting may have ended then.
+    Time counts not before `since_s`: what kept them from starting may have ended then.
     """
 
     def limit_s(engine: EngineView) -> float:
@@ -40,9 +40,19 @@ def overdue(
         for engine in engines
         if not engine.ready
         and not engine.deleting
-        and engine.state is State.WARMING
-        and now_s - max(engine.created_s, since_s) > limit_s(engine)
+        and engine.state is not State.DRAINING
+        and min(waits_for_s(engine, now_s), now_s - since_s) > limit_s(engine)
     ]
+
+
+def waits_for_s(engine: EngineView, now_s: float) -> float:
+    """How long an engine has not been ready: a new one since its creation, one that served since it last was.
+
+    Where nobody says since when, it counts as if just now.
+    """
+    if engine.state is State.WARMING:
+        return now_s - engine.created_s
+    return 0.0 if engine.unready_s is None else now_s - engine.unready_s
 
 
 def obtainable(limits: Limits, engines: Iterable[EngineView], late: Iterable[EngineView]) -> Limits:

@@ -187,4 +187,5 @@ def _engine(pod: PodView, table: _RoutingTable, reading: Value[EngineReading] | 
         scheduled=pod.scheduled_s is not None,
         node=pod.node,
         ready_s=pod.ready_s if pod.ready else None,
+        unready_s=None if pod.ready else pod.unready_s,
     )

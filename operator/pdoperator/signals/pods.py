@@ -14,7 +14,8 @@ from pdoperator.api.units import epoch_s
 class PodView:
     """A pod of a service. `ready` is its Ready condition, `deleting` that it has a deletionTimestamp.
 
-    Times are seconds since the epoch, None for what has not happened: placed on a node, container started, ready.
+    Times are seconds since the epoch, None for what has not happened: placed on a node, container started, ready, not
+    ready (any more, or yet).
     """
 
     name: str
@@ -29,6 +30,7 @@ class PodView:
     scheduled_s: float | None = None
     started_s: float | None = None
     ready_s: float | None = None
+    unready_s: float | None = None
     restarts: int = 0  # of its containers
 
     @property
