@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from demo.kubectl import wait_for
 from demo.traffic import Phase, Traffic, steady
-from scenarios.world import BY_DEFAULT, Fleet, World, few_and_forty, prefills, routed
+from scenarios.world import BY_DEFAULT, Fleet, World, few_and_forty, prefills, prompted, routed
 
 DECISIONS_BEFORE = 5  # of the load before the turn
 DECISIONS_AT_MOST = 4  # of which one may still be of the load before
@@ -41,23 +41,24 @@ def test_the_first_flip_serves_soon_after_decode_heavy_load_turns_prefill_heavy(
         return world.decisions(fleet.name) - before
 
     def since_turn_s(what: str, done: Callable[[], bool]) -> float:
-        wait_for(what, done, 60 * world.patience, period_s=0.5)
+        wait_for(what, done, 60 * world.patience, period_s=0.2)
         return traffic.now_s() - traffic.began_s[-1]
 
-    with ThreadPoolExecutor(3) as beside:
+    with ThreadPoolExecutor(4) as beside:
         running = beside.submit(asyncio.run, traffic.run([chat, documents], enough))
         try:
             urls = world.reach.engines(fleet.name)
             had = {engine: prefills(urls[engine]) for engine in routed(traffic.url, "decode")}
             took = decisions_to_flip()
             flipped = routed(traffic.url, "prefill") & set(had)
+            begins = beside.submit(since_turn_s, "a prompt", lambda: bool(prompted(traffic.url) & flipped))
             serves = beside.submit(
                 since_turn_s, "a prefill", lambda: any(prefills(urls[one]) > had[one] for one in flipped)
             )
             gone = beside.submit(
                 since_turn_s, "RoleFlipped", lambda: "RoleFlipped" in world.reasons(fleet.name)
             )
-            serves_s, gone_s = serves.result(), gone.result()
+            begins_s, serves_s, gone_s = begins.result(), serves.result(), gone.result()
         finally:
             turn.set()
             over.set()
@@ -65,7 +66,7 @@ def test_the_first_flip_serves_soon_after_decode_heavy_load_turns_prefill_heavy(
 
     assert [answer.error for answer in traffic.answers if answer.error] == []
     print(
-        f"flip by decision {took}; an engine served in its new role {serves_s:.1f} s after the turn, "
-        f"its last request of the old one was gone {gone_s:.1f} s after"
+        f"flip by decision {took}; an engine had its first prompt {begins_s:.1f} s after the turn and had computed "
+        f"one {serves_s:.1f} s after, its last request of the old role was gone {gone_s:.1f} s after"
     )
     assert took <= DECISIONS_AT_MOST

@@ -347,6 +347,12 @@ def routed(router_url: str, role: str) -> set[str]:
     return {one.labels["engine"] for one in table if one.labels["role"] == role}
 
 
+def prompted(router_url: str) -> set[str]:
+    """Engines that a router has a prompt on, for another to decode."""
+    table = _series(router_url, "pdrouter_outstanding_requests")
+    return {one.labels["engine"] for one in table if one.labels["role"] == "prefill" and one.value}
+
+
 def prefills(engine_url: str) -> float:
     """Prompts that an engine has computed for another to decode, by its own count: those alone end with one token.
 
