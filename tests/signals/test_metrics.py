@@ -56,7 +56,7 @@ def test_what_is_not_an_engines_metrics_is_refused(text: str) -> None:
 
 
 def test_what_the_simulated_engine_exposes_is_what_is_read() -> None:
-    metrics = EngineMetrics("tiny", 2048, 16, 100)
+    metrics = EngineMetrics("tiny", 2048, 16, 100, prefix_caching=True)
     metrics.watch("num_requests_running", "Running.", lambda: 0.0)
     metrics.watch("num_requests_waiting", "Waiting.", lambda: 0.0)
     metrics.failed_transfers.inc()

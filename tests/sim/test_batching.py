@@ -35,6 +35,15 @@ async def test_a_known_prefix_is_not_computed_again(start_engine: StartEngine) -
     assert await engine.metric("prefix_cache_hits_total") == 512
 
 
+async def test_without_prefix_caching_every_prompt_is_computed(start_engine: StartEngine) -> None:
+    engine = await start_engine(flags=("--no-enable-prefix-caching",))
+    first, again = [await engine.generate(prompt_of(520), 8) for _ in range(2)]
+    assert first == again
+    assert await engine.metric("prompt_tokens_by_source_total", source="local_compute") == 1040
+    assert await engine.metric("prefix_cache_queries_total") == 0
+    assert await engine.metric("cache_config_info", enable_prefix_caching="False") == 1
+
+
 async def test_a_second_turn_finds_the_first_ones_answer_in_the_cache(start_engine: StartEngine) -> None:
     engine = await start_engine()
     first = prompt_of(100)

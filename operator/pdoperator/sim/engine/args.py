@@ -31,6 +31,7 @@ class EngineConfig:
     max_num_queued_reqs: int | None
     max_num_queued_tokens: int | None
     block_size: int
+    prefix_caching: bool
     by_priority: bool  # else first come, first served
     shutdown_timeout_s: float
     nixl: bool
@@ -72,6 +73,7 @@ def parse_config(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> En
         max_num_queued_reqs=options.max_num_queued_reqs,
         max_num_queued_tokens=options.max_num_queued_tokens,
         block_size=options.block_size,
+        prefix_caching=options.enable_prefix_caching,
         by_priority=options.scheduling_policy == "priority",
         shutdown_timeout_s=options.shutdown_timeout,
         nixl=str(transfer.get("kv_connector", "")).startswith("Nixl"),
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-num-queued-reqs", type=int)
     parser.add_argument("--max-num-queued-tokens", type=human_int)
     parser.add_argument("--block-size", type=int, default=128)
+    parser.add_argument("--enable-prefix-caching", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--scheduling-policy", choices=["fcfs", "priority"], default="fcfs")
     parser.add_argument("--shutdown-timeout", type=float, default=0.0)
     parser.add_argument("--kv-transfer-config")

@@ -135,7 +135,8 @@ class Batcher:
         usable = min(
             (seq.context - 1) // size, len(seq.prompt) // size
         )  # the last token's logits are always computed
-        cached = self._pool.longest_prefix(seq.cache_keys(seq.digests[:usable]))
+        keys = seq.cache_keys(seq.digests[:usable]) if self._config.prefix_caching else []
+        cached = self._pool.longest_prefix(keys)
         fresh = self._pool.allocate(-(-seq.context // size) - len(cached))
         if fresh is None:
             self._pool.release(cached)
@@ -144,7 +145,8 @@ class Batcher:
         seq.computed, seq.sealed = len(cached) * size, len(cached)
         if seq.scheduled_s is None:
             seq.cached_tokens = seq.computed
-            self._metrics.looked_up(len(seq.prompt), seq.cached_tokens)
+            if self._config.prefix_caching:
+                self._metrics.looked_up(len(seq.prompt), seq.cached_tokens)
         return True
 
     def _start(self, seq: Sequence) -> None:

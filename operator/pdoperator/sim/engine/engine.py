@@ -46,7 +46,11 @@ class Engine:
         self.max_model_len = min(config.max_model_len, block_count * config.block_size)
         self._pool = BlockPool(block_count)
         self.metrics = EngineMetrics(
-            config.served_names[0], self.max_model_len, config.block_size, block_count
+            config.served_names[0],
+            self.max_model_len,
+            config.block_size,
+            block_count,
+            prefix_caching=config.prefix_caching,
         )
         self._held = HeldBlocks(self._pool, self.metrics, config.lease_s)
         self._fetcher = KVFetcher(self.engine_id)

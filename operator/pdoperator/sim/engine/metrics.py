@@ -46,7 +46,9 @@ STEP_TOKENS = tuple(float(2**power) for power in (0, *range(3, 15)))
 class EngineMetrics:
     """Counters are kept up as things happen; gauges are read from the engine when somebody scrapes."""
 
-    def __init__(self, model_name: str, max_model_len: int, block_size: int, block_count: int) -> None:
+    def __init__(
+        self, model_name: str, max_model_len: int, block_size: int, block_count: int, *, prefix_caching: bool
+    ) -> None:
         self.registry = CollectorRegistry()
         self._families: dict[str, Counter | Gauge] = {}  # those with further labels are asked for again
         self._model = model_name
@@ -97,7 +99,7 @@ class EngineMetrics:
         for reason in ("max_num_queued_reqs", "max_num_queued_tokens"):
             self._rejections.labels(self._model, reason)
         self._add_nixl()
-        self._add_cache_config(block_size, block_count)
+        self._add_cache_config(block_size, block_count, prefix_caching=prefix_caching)
 
     def _add_nixl(self) -> None:
         self.xfer_time = self._histogram("nixl_xfer_time_seconds", "Duration of KV transfers.", TRANSFER_S)
@@ -113,11 +115,11 @@ class EngineMetrics:
             "nixl_num_notifications_after_expiry", "Completions for KV no longer tracked."
         )
 
-    def _add_cache_config(self, block_size: int, block_count: int) -> None:
+    def _add_cache_config(self, block_size: int, block_count: int, *, prefix_caching: bool) -> None:
         labels = {
             "block_size": block_size,
             "cache_dtype": "auto",
-            "enable_prefix_caching": True,
+            "enable_prefix_caching": prefix_caching,
             "kv_cache_size_tokens": block_size * block_count,
             "num_gpu_blocks": block_count,
         }
