@@ -98,6 +98,28 @@ def test_clairvoyants_loads_are_the_highest_with_which_it_still_attains(bound: s
     assert decode == max(load for load in LOADS if load <= 0.83)
 
 
+@pytest.mark.parametrize(
+    ("prefill_weight", "decode_weight"), [(1.0, 1.0), (4.0, 1.0), (1.0, 9.0), (0.5, 0.02)]
+)
+def test_clairvoyants_loads_are_the_cheapest_of_all_that_attain_where_one_role_pays_for_the_other(
+    prefill_weight: float, decode_weight: float
+) -> None:
+    def tried(prefill: float, decode: float) -> Tried:
+        missed = prefill_weight * prefill**4 + decode_weight * decode**4
+        return Tried(1.0 - 0.01 * missed, 3 / prefill + 5 / decode)
+
+    def attempt(name: str) -> Tried:
+        prefill, decode = (float(part.split("=")[1]) for part in name.split(":")[1:])
+        return tried(prefill, decode)
+
+    found = clairvoyant_loads("clairvoyant", attempt)
+    assert found is not None
+    all_that_attain = [one for pair in itertools.product(LOADS, repeat=2) if (one := tried(*pair)).attains]
+    assert attempt(found).attains
+    least = min(one.gpu_hours for one in all_that_attain)
+    assert attempt(found).gpu_hours <= 1.01 * least
+
+
 def test_foresight_tries_all_pairs_of_loads_for_attainment_does_not_fall_steadily_with_them() -> None:
     trace = Trace.of("t", np.arange(1.0, 9.0), np.full(8, 100), np.full(8, 10))
     scenario = Scenario(BUILTIN["h200-llama-3.1-8b-fp8-tp1"], 2.0, 0.08, PerRole(1, 1))

@@ -99,7 +99,10 @@ def arrow_best(least: PerRole[int], most: int, attempt: Attempt) -> str | None:
 
 
 def clairvoyant_loads(bound: str, attempt: Attempt) -> str | None:
-    """The highest loads with which it just attains: decode may miss half of what may be missed, then prefill."""
+    """The cheapest of the highest loads with which it just attains.
+
+    The search begins where decode misses half of what may be missed, and prefill the rest.
+    """
     half = (1 + ATTAINS_SHARE) / 2
     for ample in AMPLE:
         decode = _highest_load(_decode_shares(bound, attempt, ample), half)
@@ -107,8 +110,23 @@ def clairvoyant_loads(bound: str, attempt: Attempt) -> str | None:
             continue
         prefill = _highest_load(_prefill_shares(bound, attempt, decode), ATTAINS_SHARE)
         if prefill is not None:
-            return _loaded(bound, prefill, decode)
+            return _along_the_edge(bound, attempt, LOADS.index(prefill), LOADS.index(decode))
     return None
+
+
+def _along_the_edge(bound: str, attempt: Attempt, prefill: int, decode: int) -> str:
+    """From one place of LOADS that just attains to the next, with lighter prefill and fuller decode, while it pays."""
+    cheapest, cost = "", math.inf
+    while True:
+        while decode + 1 < len(LOADS) and attempt(_loaded(bound, LOADS[prefill], LOADS[decode + 1])).attains:
+            decode += 1
+        here = _loaded(bound, LOADS[prefill], LOADS[decode])
+        if (tried := attempt(here)).gpu_hours >= cost:
+            return cheapest
+        cheapest, cost = here, tried.gpu_hours
+        if prefill == 0:
+            return cheapest
+        prefill -= 1
 
 
 def aggregated_load(attempt: Attempt) -> str | None:
