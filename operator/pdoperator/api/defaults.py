@@ -182,4 +182,4 @@ BACKLOG_S = 5.0  # prompts that wait should be gone by then; TTFT targets are of
 BACKLOG_ENGINES = 2.0  # an emergency: so many engines are called for by what waits alone
 RELIEF_S = 60.0  # new engines work off what waits within this time of their start
 RELIEF_MAX = 0.5  # of the load: a backlog is finite, engines for it are not to outlive it
-LEARN_S = 300.0  # of history, before which nothing is given away: the load may be just beginning
+LEARN_S = 180.0  # of history, before which nothing is given away: the load may be just beginning

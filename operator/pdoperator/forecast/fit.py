@@ -14,7 +14,7 @@ from pdoperator.forecast.regression import Regression
 
 NAMES = (*baselines.MODELS, "Regression")
 SCORED = np.flatnonzero(np.isin(QUANTILES, (0.8, 0.9, 0.95, 0.99)))
-_PRIOR_NOISE = (-0.3, 1.0)  # errors of a simple model in units of NOISE
+_PRIOR_NOISE = (-0.3, 0.5)  # errors of a simple model in units of NOISE
 _QUIET = 0.2  # of what is typical today: errors made in the first quiet minutes do not count for more
 _PRIOR_SCALE = (-2.0, 4.0)  # errors of the regression in units of its scale
 
