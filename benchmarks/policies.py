@@ -1,8 +1,9 @@
 """Autoscaling policies on public traces through the simulator: who attains, and at what cost over the bound.
 
 The matrix of algorithms.md X1 to X3: each trace on two profiles and two pairs of targets, three seeds, published
-settings; on the large profile at the loose targets also the best of a small grid, more bounds, and Adaptive without a
-part. Rows are kept in build/policies: an interrupted run goes on where it stopped. One row again:
+settings; on the large profile at the loose targets also more bounds, Adaptive without a part, and on two traces the
+best of a small grid; on two traces start-up and burstiness are swept. Rows are kept in build/policies: an interrupted
+run goes on where it stopped. One row again:
 `python benchmarks/policies.py --again --row 'azure2023-conv/*/2s-80ms/*/dyn-sla'`. Prints one JSON object.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from fnmatch import fnmatch
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +44,17 @@ OURS = (
     "adaptive:percentile=99",
 )
 POLICIES = (*CLAIRVOYANT, *SPLITS, *PUBLISHED, *OURS)
-# What takes many replays each, or minutes a replay, or tells what a part is worth: once per trace.
+# What takes many replays each, or minutes a replay, or tells what a part is worth: once per trace, and grids on a
+# steady trace and a bursty one, both at the loose targets.
+ONCE = ("clairvoyant-aggregated", "foresight", "dynamo", "auto", "auto:aggregated")
 GRIDS = tuple(f"{name}-best" for name in (*PUBLISHED, "dynamo"))
-ONCE = ("clairvoyant-aggregated", "foresight", "dynamo", "auto", "auto:aggregated", *GRIDS)
+TUNED = ("azure2023-conv", "azure2023-code")
 STARTUPS_S = (30.0, 60.0, 300.0)  # swept beside STARTUP_S
 SPREADS_S = (60.0, 10.0, 1.0)  # burstiness, swept beside the workload's own
 SWEPT = ("azure2023-conv", "code-conv-code")
 SWEPT_PROFILE = "h100-llama-3.3-70b-fp8-tp4"  # at the loose targets
-SWEPT_POLICIES = (
-    *CLAIRVOYANT,
-    "static-best",
-    "hpa",
-    "mm1:interval=180",
-    "dopd:interval=180",
-    "adaptive",
-)
+STARTING = ("hpa", "mm1:interval=180", "dopd:interval=180", "adaptive")  # to the others start-up is nothing
+BURST = ("clairvoyant", "static-best", *STARTING)
 ABLATED = tuple(
     f"adaptive:{part}"
     for part in ("no-forecast", "point", "one-tick", "no-flips", "no-overflow", "no-emergency", "deferral=0")
@@ -73,14 +71,15 @@ def matrix(busiest_s: float = math.inf) -> list[tuple[Cell, str]]:
         if not WORKLOADS[trace].loose_only or _loose(profile, tpot_s)
     ]
     loose = [cell for cell in cells if _loose(cell.profile, cell.tpot_s)]
-    swept = [
-        *(replace(cell, startup_s=startup_s) for cell in loose for startup_s in STARTUPS_S),
-        *(replace(cell, spread_s=spread_s) for cell in loose for spread_s in SPREADS_S),
-    ]
+    swept = [cell for cell in loose if cell.trace in SWEPT]
+    starting = [replace(cell, startup_s=startup_s) for cell in swept for startup_s in STARTUPS_S]
+    burst = [replace(cell, spread_s=spread_s) for cell in swept for spread_s in SPREADS_S]
     return [
-        *((cell, policy) for cell in cells for policy in POLICIES),
-        *((cell, policy) for cell in swept if cell.trace in SWEPT for policy in SWEPT_POLICIES),
-        *((cell, policy) for cell in loose for policy in (*ONCE, *ABLATED)),
+        *product(cells, POLICIES),
+        *product(starting, STARTING),
+        *product(burst, BURST),
+        *product(loose, (*ONCE, *ABLATED)),
+        *product((cell for cell in loose if cell.trace in TUNED), GRIDS),
     ]
 
 
