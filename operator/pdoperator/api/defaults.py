@@ -171,6 +171,7 @@ SEQUENCE_SHARE_MAX = 0.5  # of a decode engine that one sequence counts as, howe
 ANSWERS_S = 3.0  # over this long the length of answers is counted, so that a turn of the load shows at once
 SHAPE_S = 60.0  # lengths are smoothed over this long: less than a regime lasts, more than one answer
 FLEET_QUANTILE = 0.8  # of the peak over the lead time: most requests come at other times than its highest
+FLEET_HORIZON_MIN_S = 100.0  # a burst within it is met by engines that are there: even 30 s of start-up are too late
 FLEET_WINDOW_S = 30.0  # its peak is an average over this long: shorter noise is in the sizes already
 PEAK_WINDOW_S = 10.0  # a peak is an average over this long: queues within TTFT targets even out less
 SPLIT_HORIZON_S = 15.0  # a flip and its drain are through by then

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from pdoperator.api import defaults
 from pdoperator.api.reasons import Reason
 from pdoperator.api.values import Missing, PerRole, Value
@@ -60,13 +62,18 @@ def run(
 
 
 def once(
-    state: AdaptiveState, engines: tuple[EngineView, ...], current: PerRole[int], demand: Demand = CHAT
+    state: AdaptiveState,
+    engines: tuple[EngineView, ...],
+    current: PerRole[int],
+    demand: Demand = CHAT,
+    settings: PlanSettings | None = None,
+    tuning: Tuning | None = None,
 ) -> Proposal:
     """One tick of the strategy alone, on a history of a steady load."""
     at_s = 2000 * INTERVAL_S
     history = History(fleet.no_history().demand, current, state=state)
     seen = fleet.observation(demand, at_s, engines)
-    return adaptive(Tuning())(Context(service(), seen, history, current))
+    return adaptive(tuning or Tuning())(Context(settings or service(), seen, history, current))
 
 
 def steady(demand: Demand = CHAT) -> AdaptiveState:
@@ -201,6 +208,24 @@ def test_it_says_what_it_would_ask_for_without_a_forecast() -> None:
     assert proposal.forecast is not None
     assert proposal.forecast.horizon_s == 125.0
     assert any("prefill" in line for line in proposal.evidence)
+
+
+@pytest.mark.parametrize(
+    ("given_s", "startup_s", "tuning", "horizon_s"),
+    [
+        pytest.param(None, 120.0, Tuning(), 125.0, id="the lead time"),
+        pytest.param(None, 10.0, Tuning(), defaults.FLEET_HORIZON_MIN_S, id="engines start within seconds"),
+        pytest.param(30.0, 10.0, Tuning(), 30.0, id="the spec's"),
+        pytest.param(None, 10.0, Tuning(lead_time=False), INTERVAL_S, id="without lead time"),
+    ],
+)
+def test_the_fleet_is_planned_for_the_lead_time_and_long_enough_for_a_burst(
+    given_s: float | None, startup_s: float, tuning: Tuning, horizon_s: float
+) -> None:
+    settings = replace(service(), startup_s=startup_s, horizon_s=given_s)
+    proposal = once(steady(), fleet.fleet(5, 4), PerRole(5, 4), settings=settings, tuning=tuning)
+    assert proposal.forecast is not None
+    assert proposal.forecast.horizon_s == horizon_s
 
 
 def test_its_state_survives_a_restart() -> None:

@@ -132,12 +132,13 @@ class _Plan:
         )
 
     def _horizon_s(self) -> float:
+        """The lead time; where engines start sooner than bursts come and go, long enough to be ready for one."""
         settings = self.context.settings
         if settings.horizon_s is not None:
             return settings.horizon_s
-        return (
-            lead_time_s(settings, self.context.observation) if self.tuning.lead_time else settings.interval_s
-        )
+        if not self.tuning.lead_time:
+            return settings.interval_s
+        return max(defaults.FLEET_HORIZON_MIN_S, lead_time_s(settings, self.context.observation))
 
     def _ahead(self) -> Peak:
         """The peak of the total load until an engine asked for now would serve."""
