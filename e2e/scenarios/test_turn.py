@@ -41,7 +41,7 @@ def test_the_first_flip_serves_soon_after_decode_heavy_load_turns_prefill_heavy(
         return world.decisions(fleet.name) - before
 
     def since_turn_s(what: str, done: Callable[[], bool]) -> float:
-        wait_for(what, done, 60 * world.patience, period_s=0.2)
+        wait_for(what, done, 60 * world.patience, period_s=0.5)
         return traffic.now_s() - traffic.began_s[-1]
 
     with ThreadPoolExecutor(4) as beside:

@@ -24,10 +24,9 @@ class Shortage:
         """Give up what is past its deadline; an Event for each. Any: the plan is to be made again."""
         deadline_s = start_deadline_s(observation.startup_p90_s)
         late = overdue(observation.engines, observation.at_s, deadline_s, self._since_s)
-        self._given_up &= {engine.name for engine in late}
         fresh = [engine for engine in late if engine.name not in self._given_up]
+        self._given_up = {engine.name for engine in late}
         if fresh:
-            self._given_up |= {engine.name for engine in fresh}
             # On top of what another pool lacks already.
             self._limits = obtainable(self.limits(limits, observation.at_s), observation.engines, late)
             self._until_s = observation.at_s + defaults.UNAVAILABLE_S

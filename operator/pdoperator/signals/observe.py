@@ -186,6 +186,6 @@ def _engine(pod: PodView, table: _RoutingTable, reading: Value[EngineReading] | 
         exporting=table.exporting(pod.name),
         scheduled=pod.scheduled_s is not None,
         node=pod.node,
-        ready_s=pod.ready_s if pod.ready else None,
-        unready_s=None if pod.ready else pod.unready_s,
+        ready_s=pod.ready_s,
+        unready_s=pod.unready_s,
     )

@@ -117,16 +117,15 @@ def clairvoyant_loads(bound: str, attempt: Attempt) -> str | None:
 def _along_the_edge(bound: str, attempt: Attempt, prefill: int, decode: int) -> str:
     """From one place of LOADS that just attains to the next, with lighter prefill and fuller decode, while it pays."""
     cheapest, cost = "", math.inf
-    while True:
-        while decode + 1 < len(LOADS) and attempt(_loaded(bound, LOADS[prefill], LOADS[decode + 1])).attains:
+    for lighter in LOADS[prefill::-1]:
+        while decode + 1 < len(LOADS) and attempt(_loaded(bound, lighter, LOADS[decode + 1])).attains:
             decode += 1
-        here = _loaded(bound, LOADS[prefill], LOADS[decode])
-        if (tried := attempt(here)).gpu_hours >= cost:
-            return cheapest
-        cheapest, cost = here, tried.gpu_hours
-        if prefill == 0:
-            return cheapest
-        prefill -= 1
+        here = _loaded(bound, lighter, LOADS[decode])
+        gpu_hours = attempt(here).gpu_hours
+        if gpu_hours >= cost:
+            break
+        cheapest, cost = here, gpu_hours
+    return cheapest
 
 
 def aggregated_load(attempt: Attempt) -> str | None:
