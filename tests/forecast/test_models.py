@@ -16,6 +16,7 @@ from pdoperator.forecast.conformal import QUANTILES, error_quantiles
 from pdoperator.forecast.features import COLUMNS, F
 from pdoperator.forecast.fit import NAMES
 from pdoperator.forecast.load_forecast import HOLD, LoadForecast
+from pdoperator.forecast.regression import Regression
 from pdoperator.forecast.season import DAY, season_at
 
 ROW = {
@@ -168,3 +169,18 @@ def test_smoothing_competes_and_wins_on_a_noisy_load_that_rises_and_falls_over_h
         level = np.interp(step * 15.0 % 14400, [0, 7200, 14400], [4.0, 60.0, 4.0])
         forecast = forecast.observe(step * 15.0, float(level * rng.gamma(11, 1 / 11)))
     assert forecast.peak(300, 0.9, 30).model == "ETS"
+
+
+@pytest.mark.parametrize("column", [F.SPREAD_900, F.SPREAD_3600, F.PEAK_300, F.PEAK_900, F.PEAK_3600])
+def test_a_burst_that_is_forgotten_does_not_announce_the_next(column: F) -> None:
+    random = np.random.default_rng(1)
+    rows = random.uniform(5, 15, (200, COLUMNS))
+    peaks = (
+        rows[:, F.LEVEL_60] - 0.5 * rows[:, column]
+    )  # as it happened to be, so long as the burst was known of
+    prior = Regression.prior(np.array([4.0]))
+    centre, scale = prior.fitted(0, rows, peaks)
+    known, forgotten = rows[0].copy(), rows[0].copy()
+    known[column], forgotten[column] = 15, 5
+    expected, _ = Regression(centre[None], scale[None]).predict(np.stack([known, forgotten]))
+    assert expected[1] <= expected[0]

@@ -32,7 +32,6 @@ INTERVAL_S = 15.0  # HPA's sync period
 ADAPTIVE_INTERVAL_S = 5.0
 FORECAST_WINDOW = 50  # samples; DOPD's planner (SLAPlannerDefaults)
 FORECAST_QUANTILE = 0.9  # an engine too few costs misses, one too many only GPU time
-PEAK_WINDOW_S = 30.0  # a shorter peak is over before a queue of seconds has built up
 LENGTHS_OVER_S = 300.0  # lengths change slowly, and few requests tell little of them
 FORECAST_MIN_SAMPLES = 5  # with fewer DOPD takes the last value
 SCALE_UP_WINDOW_S = 0  # HPA v2

@@ -22,7 +22,7 @@ FINE_S = 2 * 3600.0
 WINDOWS_S = (10.0, 30.0)
 HOLD = "Hold"
 _FIRST_S = 60.0  # of a history are too short to learn from
-_NEW_HEIGHT = 1.5  # a peak is never expected above so many times the highest of a week
+_NEW_HEIGHT = 1.4  # a peak is never expected above so many times the highest of a week
 
 
 class NoLoadSeenError(ValueError):

@@ -1,12 +1,15 @@
 """A linear model of the peak, fitted to this load's own past: ridge regression of the peak on the features of a row,
 and of its absolute error on a few measures of spread, so that the margin is wide when the load is restless.
 
-Least squares are weighted by the noise of independent arrivals, whose variance grows with the load.
+Least squares are weighted by the noise of independent arrivals, whose variance grows with the load. Restlessness and
+high peaks of the past never speak for a lower one to come: without that, the moment at which a burst is an hour ago
+and so forgotten would be taken for the sign of the next.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +30,9 @@ _CENTRE = [
     F.TYPICAL,
 ]
 _SCALE = [F.NOISE, F.SPREAD_300, F.SPREAD_900, F.SPREAD_3600, F.LEVEL_30, F.LEVEL_900, F.TYPICAL]
+_NEVER_LOWER = [
+    _CENTRE.index(column) for column in (F.SPREAD_900, F.SPREAD_3600, F.PEAK_300, F.PEAK_900, F.PEAK_3600)
+]
 # Before there is data: the recent level, and above it what the highest of several noisy averages adds.
 _PRIOR_CENTRE = {F.LEVEL_60: 0.4, F.LEVEL_300: 0.2, F.LEVEL_900: 0.2, F.PEAK_300: 0.2}
 _PRIOR_SCALE = {F.NOISE: 0.1, F.SPREAD_900: 0.4, F.LEVEL_900: 0.1, F.TYPICAL: 0.01}
@@ -69,12 +75,11 @@ class Regression:
         weight = 1 / (x[:, F.NOISE] + _FLOOR * x[:, F.TYPICAL])
         design, target = x[:, _CENTRE] * weight[:, None], peaks * weight
         ridge = _RIDGE * (1 + _PRIOR_ROWS / len(x))
-        centre = _ridge(design, target, self.centre[horizon], ridge)
+        centre = _positive(design, target, self.centre[horizon], ridge, _NEVER_LOWER)
         error = np.abs(target - design @ centre)
         spread = x[:, _SCALE] * weight[:, None]
-        return centre, _positive(
-            spread, error, self.scale[horizon], _SCALE_RIDGE * (1 + _SCALE_PRIOR_ROWS / len(x))
-        )
+        ridge = _SCALE_RIDGE * (1 + _SCALE_PRIOR_ROWS / len(x))
+        return centre, _positive(spread, error, self.scale[horizon], ridge, range(len(_SCALE)))
 
 
 def _ridge(design: Floats, target: Floats, prior: Floats, ridge: float) -> Floats:
@@ -85,16 +90,15 @@ def _ridge(design: Floats, target: Floats, prior: Floats, ridge: float) -> Float
     return solution
 
 
-def _positive(design: Floats, target: Floats, prior: Floats, ridge: float) -> Floats:
-    """As `_ridge`, without negative coefficients: their columns are left out until none is left."""
+def _positive(design: Floats, target: Floats, prior: Floats, ridge: float, columns: Sequence[int]) -> Floats:
+    """As `_ridge`, without negative coefficients of these columns: those are left out until none is left."""
     kept = np.arange(len(prior))
-    while True:
+    while len(kept):
         found = _ridge(design[:, kept], target, prior[kept], ridge)
-        if (found >= 0).all():
+        negative = np.isin(kept, columns) & (found < 0)
+        if not negative.any():
             break
-        kept = kept[found >= 0]
-        if not len(kept):
-            break
+        kept = kept[~negative]
     coefficients = np.zeros_like(prior)
     coefficients[kept] = found if len(kept) else 0.0
     return coefficients
