@@ -55,6 +55,13 @@ def test_a_peak_rises_with_the_horizon(values: list[float | None], horizons: tup
     assert near <= far * (1 + 1e-9)
 
 
+@settings(max_examples=15, deadline=None)
+@given(loads)
+def test_no_peak_is_expected_far_above_all_that_was_seen(values: list[float | None]) -> None:
+    highest = max(value for value in values if value is not None)
+    assert seen(values).peak(125, 0.995, 30).value <= 1.4 * highest * (1 + 1e-9)
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 99), st.sampled_from([2.0**-12, 0.5, 8.0, 2.0**12]))
 def test_a_peak_scales_with_the_load(seed: int, factor: float) -> None:
