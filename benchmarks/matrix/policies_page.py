@@ -13,6 +13,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 from matrix.page import write_tables
 from matrix.rows import Answer, Cell
@@ -27,6 +28,8 @@ DRAWN = (
     "static-best", "hybrid-best", "aggregated-best", "hpa", "hpa-best", "mm1:interval=180", "adaptive",
     "adaptive:percentile=99",
 )  # fmt: skip
+
+WIDEST = 3.0  # times the bound; longer bars would leave the others no room
 
 Cells = Mapping[Cell, Mapping[str, Answer]]
 
@@ -142,25 +145,49 @@ def _brief(answer: Answer | None) -> str:
 
 
 def _draw(path: Path, cells: Cells) -> None:
-    """A panel a cell: GPU-hours over the bound, pale where a policy does not attain with every seed."""
+    """Traces by profile and targets, a panel a cell: GPU-hours over the bound, pale where not every seed attains."""
     chosen = {cell: mine for cell, mine in cells.items() if _bound(mine)}
+    rows = list(dict.fromkeys(cell.trace for cell in chosen))
+    columns = list(dict.fromkeys(cell.conditions for cell in chosen))
     figure, panels = plt.subplots(
-        len(chosen), 1, figsize=(9, 0.5 + 1.9 * len(chosen)), sharex=True, squeeze=False
+        len(rows),
+        len(columns),
+        figsize=(3 + 3.6 * len(columns), 0.6 + 1.5 * len(rows)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
-    for (cell, mine), panel in zip(chosen.items(), panels[:, 0], strict=True):
-        names = [name for name in DRAWN if name in mine and mine[name].summaries]
-        costs = [(_hours(mine[name]) or 0.0) / (_bound(mine) or 1.0) for name in names]
-        colours = ["#2b6cb0" if _attains(mine[name]) else "#cbd5e0" for name in names]
-        bars = panel.barh(names[::-1], costs[::-1], color=colours[::-1])
-        labels = [f"{cost:.2f} ({_attainment(mine[name])})" for name, cost in zip(names, costs, strict=True)]
-        panel.bar_label(bars, labels[::-1], fontsize=7, padding=2)
-        panel.set_title(f"{cell.trace}, {cell.conditions}", fontsize="small", loc="left")
-        panel.tick_params(labelsize=7)
-        panel.margins(x=0.25)
-    panels[-1, 0].set_xlabel(f"GPU-hours over {CLAIRVOYANT[0]}; pale: does not attain", fontsize="small")
+    first = {cell.trace: columns.index(cell.conditions) for cell in reversed(chosen)}
+    lowest = {cell.conditions: rows.index(cell.trace) for cell in chosen}
+    for panel in panels.flat:
+        panel.set_visible(False)
+    for cell, mine in chosen.items():
+        row, column = rows.index(cell.trace), columns.index(cell.conditions)
+        _draw_cell(panels[row, column], f"{cell.trace}, {cell.conditions}", mine)
+        panels[row, column].tick_params(
+            labelleft=column == first[cell.trace], labelbottom=row == lowest[cell.conditions]
+        )
+    figure.supxlabel(
+        f"GPU-hours over {CLAIRVOYANT[0]}; pale: does not attain with every seed", fontsize="small"
+    )
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
     plt.close(figure)
+
+
+def _draw_cell(panel: Axes, title: str, mine: Mapping[str, Answer]) -> None:
+    """One panel; a bar too long for it ends at its edge, its label says how long it is."""
+    found = {name: answer for name in DRAWN if (answer := mine.get(name)) and answer.summaries}
+    costs = [(_hours(found[name]) or 0.0) / (_bound(mine) or 1.0) if name in found else 0.0 for name in DRAWN]
+    colours = ["#2b6cb0" if name in found and _attains(found[name]) else "#cbd5e0" for name in DRAWN]
+    panel.barh(DRAWN[::-1], [min(cost, WIDEST) for cost in costs[::-1]], color=colours[::-1])
+    for place, (name, cost) in enumerate(zip(DRAWN[::-1], costs[::-1], strict=True)):
+        label = f"{cost:.2f} ({_attainment(found[name])})" if name in found else "not in this cell"
+        panel.text(min(cost, WIDEST) + 0.05, place, label, fontsize=6, va="center")
+    panel.set_title(title, fontsize=7, loc="left")
+    panel.tick_params(labelsize=7)
+    panel.set_xlim(0, 1.7 * WIDEST)
+    panel.set_visible(True)
 
 
 def _by_cell(answers: Iterable[Answer]) -> dict[Cell, dict[str, Answer]]:
