@@ -175,9 +175,8 @@ def test_smoothing_competes_and_wins_on_a_noisy_load_that_rises_and_falls_over_h
 def test_a_burst_that_is_forgotten_does_not_announce_the_next(column: F) -> None:
     random = np.random.default_rng(1)
     rows = random.uniform(5, 15, (200, COLUMNS))
-    peaks = (
-        rows[:, F.LEVEL_60] - 0.5 * rows[:, column]
-    )  # as it happened to be, so long as the burst was known of
+    # As it happened to be, so long as the burst was known of.
+    peaks = rows[:, F.LEVEL_60] - 0.5 * rows[:, column]
     prior = Regression.prior(np.array([4.0]))
     centre, scale = prior.fitted(0, rows, peaks)
     known, forgotten = rows[0].copy(), rows[0].copy()
