@@ -51,6 +51,25 @@ async def test_what_is_deferred_delays_nobody_and_so_defers_nobody(overload: Ben
     assert (await overload.samples())[DEFERRED] == 1
 
 
+@pytest.mark.parametrize(
+    ("tokens", "past_prefill"),
+    [pytest.param(5000, 1, id="too long for any engine"), pytest.param(600, 0, id="crowded out")],
+)
+async def test_only_a_deferred_prompt_that_an_idle_engine_would_serve_in_time_tells_of_an_overload(
+    overload: Bench, tokens: int, past_prefill: int
+) -> None:
+    """Else others that would be late still go past prefill, to the decode engine alone."""
+    deferred = asyncio.create_task(overload.post(prompt=[1] * tokens))
+    await until(lambda: overload.engines["p"].running == 2)
+    overload.config(local_prefill=True)
+    late = asyncio.create_task(overload.post(prompt=[1] * 200))
+    await until(lambda: overload.engines["p"].running + len(overload.engines["d"].bodies) == 3)
+    assert len(overload.engines["d"].bodies) == past_prefill
+    for task in (deferred, late):
+        task.cancel()
+    await until(lambda: overload.engines["p"].running == 1)
+
+
 async def test_a_deferred_one_yields_where_room_for_its_kv_is_short_too(overload: Bench) -> None:
     overload.engines["p"].script = None
     assert (await overload.post(prompt=[1] * 600))[0] == 200

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pdoperator.api.names import Role
 from pdoperator.scheduling.load import NEVER, Account, Load
 from pdoperator.scheduling.pick import Scheduler
+from pdoperator.scheduling.prefixes import Prompt
 from scheduling.world import B1, BLIND, COSTS, D1, D2, NOW_S, P1, P2, PROMPT, config, table
 
 CONFIG = config()
@@ -139,10 +140,29 @@ def batch_full(scheduler: Scheduler) -> None:
         decoding(scheduler, name, *[100] * 4)
 
 
+def yielding(scheduler: Scheduler, crowded_out: bool) -> None:
+    """Prefill is busy, and has prompts that yield besides."""
+    busy(scheduler)
+    for name in ("p1", "p2"):
+        scheduler.load.acquire(name, Role.PREFILL, 2500, yields_until_s=NOW_S + 60, crowded_out=crowded_out)
+
+
+def crowded(scheduler: Scheduler) -> None:
+    """Those that yield would be in time on an idle engine."""
+    yielding(scheduler, crowded_out=True)
+
+
+def only_too_long(scheduler: Scheduler) -> None:
+    """They would not."""
+    yielding(scheduler, crowded_out=False)
+
+
 @pytest.mark.parametrize(
     ("state", "changes", "local"),
     [
         pytest.param(busy, {}, True, id="prefill late, decode idle"),
+        pytest.param(crowded, {}, False, id="an overload, for prompts are crowded out"),
+        pytest.param(only_too_long, {}, True, id="prompts too long for any engine yield: no overload"),
         pytest.param(nothing, {}, False, id="nothing to do anywhere"),
         pytest.param(calm, {}, False, id="prefill busy but in time, though decode would be sooner"),
         pytest.param(no_sooner, {}, False, id="decode is no sooner"),
@@ -189,6 +209,23 @@ def test_another_prefill_engine_is_never_taken_for_a_local_one() -> None:
     assert not scheduler.prefills_locally(fleet, NOW_S, CONFIG, P1, PROMPT)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "too_long"),
+    [
+        pytest.param(Prompt(1960), False, id="with both calls just in time"),
+        pytest.param(Prompt(1961), True, id="a token longer"),
+        pytest.param(Prompt(2500, {"p1": 540}), False, id="the rest is in its cache"),
+        pytest.param(Prompt(2500, {"p2": 540}), True, id="or in that of another"),
+    ],
+)
+def test_a_prompt_is_too_long_that_an_idle_engine_would_not_serve_in_time(
+    prompt: Prompt, too_long: bool
+) -> None:
+    scheduler = Scheduler()
+    given_to(scheduler, "p1", 5000)
+    assert scheduler.too_long(CONFIG, P1, prompt) is too_long
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["a", "b"]),
@@ -198,6 +235,7 @@ STEPS = st.lists(
         st.lists(st.integers(0, 300), max_size=3),
         st.sampled_from([NEVER, 1.0]),
         st.floats(0, 1),
+        st.booleans(),
     ),
     max_size=12,
 )
@@ -207,16 +245,17 @@ STEPS = st.lists(
 def test_every_claim_leaves_an_account_as_it_was(steps: list[Any], random: Any) -> None:
     load = Load()
     claims = [
-        load.acquire(name, role, tokens, computed, until_s, int(hit * tokens))
-        for name, role, tokens, computed, _, until_s, hit in steps
+        load.acquire(name, role, tokens, computed, until_s, int(hit * tokens), crowded_out)
+        for name, role, tokens, computed, _, until_s, hit, crowded_out in steps
     ]
-    for claim, (*_, generated, _, _) in zip(claims, steps, strict=True):
+    for claim, (*_, generated, _, _, _) in zip(claims, steps, strict=True):
         for tokens in generated:
             claim.generated(tokens)
     for name in load.engines():
         account = load.account(name)
         assert 0 <= account.prompts <= account.requests
         assert min(account.prompt_tokens, account.prompt_squares, account.context_tokens) >= 0
+        assert 0 <= account.crowded_out <= account.prompts
         assert 0 <= account.deferred_tokens <= account.prompt_tokens <= account.prompt_kv_tokens
     random.shuffle(claims)
     for claim in claims:

@@ -141,13 +141,16 @@ class Steps:
     def _claim(self, engine: Engine, x: Exchange, role: Role, prompt: Prompt | None) -> Claim:
         """Count the request as handed to `engine`, whose prefix cache has its prompt from then on. It computes what of
         `prompt` is not there yet; nothing where that is None, for it gets the KV."""
-        scheduler, cached = self._fleet.scheduler, 0
+        scheduler, cached, crowded_out = self._fleet.scheduler, 0, False
         if prompt is not None:
             cached = prompt.cached_on(engine.name)
+            crowded_out = x.deferred and not scheduler.too_long(x.config, engine, prompt)
             self._metrics.prefix_queries.inc(prompt.tokens)
             self._metrics.prefix_hits.inc(cached)
         scheduler.prefixes.sent(engine.name, x.chain, x.tokens, (x.config.costs or TOKENS).kv_tokens)
-        return scheduler.load.acquire(engine.name, role, x.tokens, prompt is None, x.yields_until_s, cached)
+        return scheduler.load.acquire(
+            engine.name, role, x.tokens, prompt is None, x.yields_until_s, cached, crowded_out
+        )
 
     def _defers(self, x: Exchange, engine: Engine, prompt: Prompt, aggregated: bool = False) -> bool:
         """Decide whether the prompt lets others go first; only when it comes, for who is tried again has waited."""

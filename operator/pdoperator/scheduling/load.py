@@ -24,6 +24,7 @@ class Account:
     prompt_squares: int = 0  # attention costs the square of a prompt's tokens, less that of those cached
     deferred_tokens: int = 0  # of those prompts, the ones that let others go first
     deferred_squares: int = 0
+    crowded_out: int = 0  # deferred prompts that would be in time if the engine had nothing else to do
     context_tokens: int = 0  # of the requests that decode, or are about to
     exports: int = 0
     turn: int = 0  # when it was last given a request, counted in requests
@@ -50,14 +51,23 @@ class Account:
 class Claim:
     """One request on an engine, from `Load.acquire` to `release`: first its prompt waits, then its context is read."""
 
-    __slots__ = ("_account", "_fresh", "_role", "_squares", "_tokens", "_waits", "yields_until_s")
+    __slots__ = (
+        "_account", "_crowded_out", "_fresh", "_role", "_squares", "_tokens", "_waits", "yields_until_s"
+    )  # fmt: skip
 
     def __init__(
-        self, account: Account, role: Role, tokens: int, cached: int, waits: bool, yields_until_s: float
+        self,
+        account: Account,
+        role: Role,
+        tokens: int,
+        cached: int,
+        waits: bool,
+        yields_until_s: float,
+        crowded_out: bool,
     ) -> None:
         self._account, self._role, self._tokens, self._waits = account, role, tokens, waits
         self._fresh, self._squares = tokens - cached, tokens**2 - cached**2
-        self.yields_until_s = yields_until_s
+        self.yields_until_s, self._crowded_out = yields_until_s, crowded_out
         if role is Role.PREFILL:
             account.prefill += 1
         else:
@@ -70,6 +80,7 @@ class Claim:
             if yields_until_s > NEVER:
                 account.deferred_tokens += self._fresh
                 account.deferred_squares += self._squares
+                account.crowded_out += crowded_out
                 account.deferrals.append(self)
         else:
             account.context_tokens += tokens
@@ -96,6 +107,7 @@ class Claim:
             self.yields_until_s = NEVER
             self._account.deferred_tokens -= self._fresh
             self._account.deferred_squares -= self._squares
+            self._account.crowded_out -= self._crowded_out
 
     def _computed(self) -> None:
         if self._waits:
@@ -124,14 +136,15 @@ class Load:
         computed: bool = False,
         yields_until_s: float = NEVER,
         cached: int = 0,
+        crowded_out: bool = False,
     ) -> Claim:
         """Count a request handed to `engine`; `role` is what it is used for, prefill or decode. The engine is to
         compute its prompt of so many tokens but for those `cached`, unless it gets their KV `computed`. A deferred
-        prompt lets others go first until then."""
+        prompt lets others go first until then; it is `crowded_out` where it is for their sake that it would miss."""
         account = self._kept(engine)
         self._turns += 1
         account.turn = self._turns
-        return Claim(account, role, tokens, cached, not computed, yields_until_s)
+        return Claim(account, role, tokens, cached, not computed, yields_until_s, crowded_out)
 
     def account(self, engine: str) -> Account:
         """What `engine` has of us now; to read only."""

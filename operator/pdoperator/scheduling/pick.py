@@ -25,6 +25,7 @@ from pdoperator.scheduling.predict import (
 from pdoperator.scheduling.prefixes import Prefixes, Prompt
 
 NONE: frozenset[str] = frozenset()
+IDLE = Account()
 
 
 class Scheduler:
@@ -118,11 +119,12 @@ class Scheduler:
         """Whether `prompt` is better served by the `aggregated` engine alone than by `prefill` first.
 
         A valve for bursts, not a habit: only when the prefill engine is about to be late and the other one is not, and
-        no prompt is deferred: then it is no burst, and decode engines that prefill all the time miss their own target.
+        no prompt is crowded out: else it is no burst, and decode engines that prefill all the time miss their own
+        target.
         """
         costs, target_s = config.costs, config.ttft_target_s
         waiting = self.load.account(prefill.name)
-        if costs is None or not config.local_prefill or waiting.deferred_tokens:
+        if costs is None or not config.local_prefill or waiting.crowded_out:
             return False
         remote_s = remote_ttft_s(costs, waiting, prompt.tokens, prompt.cached_on(prefill.name))
         if not late(remote_s, target_s):
@@ -149,6 +151,11 @@ class Scheduler:
             return local_ttft_s(costs, account, tokens, cached) > config.ttft_target_s
         added_s = others_s(costs, account, tokens - cached, config.tpot_target_s)
         return remote_ttft_s(costs, account, tokens, cached) + added_s > config.ttft_target_s
+
+    def too_long(self, config: RouterConfig, engine: Engine, prompt: Prompt) -> bool:
+        """Whether `prompt` is predicted to miss the TTFT target by prefill engine `engine` even if that were idle."""
+        costs, cached = config.costs, prompt.cached_on(engine.name)
+        return costs is not None and remote_ttft_s(costs, IDLE, prompt.tokens, cached) > config.ttft_target_s
 
     def _open(self, engines: Iterable[Engine], now_s: float, exclude: Collection[str]) -> list[Engine]:
         return [e for e in engines if e.name not in exclude and not self.load.shunned(e.name, now_s)]

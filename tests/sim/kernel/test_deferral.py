@@ -75,6 +75,16 @@ def test_a_decode_engine_takes_no_prompt_while_others_are_deferred() -> None:
     assert not requests["local"][requests["arrival_s"] > since_s].any()
 
 
+def test_prompts_that_no_engine_serves_in_time_are_no_overload() -> None:
+    """One of two has begun, the other yields: what comes meanwhile goes past prefill."""
+    arrival_s, isl = np.array([0.0, 0.0, 5.0, 5.0, 5.0]), np.array([8000, 8000, 500, 500, 500])
+    trace = Trace.of("mixed", arrival_s, isl, np.full(5, 2))
+    lazy = RouterOptions(LocalPrefill.LAZY, deferral_s=60.0)
+    requests = served(trace, PROFILE, FLEET, lazy).requests
+    assert requests["deferred"].tolist() == [True, True, False, False, False]
+    assert requests["local"].tolist() == [False, False, True, True, True]
+
+
 @pytest.mark.parametrize(
     ("deferral_s", "order"),
     [(60.0, [1, 4, 5, 0, 2, 3]), (2.5, [1, 0, 4, 2, 5, 3]), (0.0, [0, 2, 4, 1, 5, 3])],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdoperator.api.names import Role
@@ -15,6 +15,7 @@ from pdoperator.capacity.profile import Fit, Profile
 from pdoperator.scheduling.pick import Scheduler
 from pdoperator.scheduling.prefixes import Prompt
 from pdoperator.sim.kernel import state as k
+from pdoperator.sim.kernel.queues import append
 from pdoperator.sim.kernel.routing import choose, pick_decode
 from pdoperator.sim.scenario import LocalPrefill, RouterOptions
 from pdoperator.sim.traffic.trace import Trace
@@ -45,7 +46,7 @@ class Busy:
 
 
 PROMPTS = st.lists(TOKENS, max_size=4)
-DEFERRED = st.lists(TOKENS, max_size=2)
+DEFERRED = st.lists(st.integers(1, 20_000), max_size=2)  # some too long for any engine
 BUSY = st.builds(Busy, st.just(True), PROMPTS, DEFERRED, st.just([]), st.just(0)) | st.builds(
     Busy, st.just(False), PROMPTS, DEFERRED, st.lists(TOKENS, max_size=6), st.integers(0, 6)
 )
@@ -53,17 +54,24 @@ BUSY = st.builds(Busy, st.just(True), PROMPTS, DEFERRED, st.just([]), st.just(0)
 
 def both(engines: list[Busy], isl: int, cached: int = 0) -> tuple[k.State, k.Params, Scheduler, Any]:
     """The same engines as the simulator and as the router see them."""
-    lengths = (np.array([tokens], np.int32) for tokens in (isl, 10, cached))
-    trace = Trace.of("t", np.zeros(1), *lengths)
+    isl_tokens = np.array([isl, *(tokens for one in engines for tokens in one.deferred)], np.int32)
+    cached_tokens = np.array([cached, *[0] * (len(isl_tokens) - 1)], np.int32)
+    n = len(isl_tokens)
+    trace = Trace.of("t", np.zeros(n), isl_tokens, np.full(n, 10, np.int32), cached_tokens)
     roles = [k.PREFILL if one.prefills else k.DECODE for one in engines]
     state, params = engines_of(trace, PROFILE, roles, RouterOptions(LocalPrefill.LAZY, deferral_s=DEFERRAL_S))
-    scheduler = Scheduler()
+    costs = EngineCosts(**{name: getattr(params, name) for name in EngineCosts.model_fields})
+    settings = config(costs=costs, ttft_target_s=TTFT_S, tpot_target_s=TPOT_S, deferral_s=DEFERRAL_S)
+    scheduler, r = Scheduler(), 0
     for e, one in enumerate(engines):
         role = Role.PREFILL if one.prefills else Role.DECODE
         for tokens in one.prompts:
             scheduler.load.acquire(str(e), role, tokens)
         for tokens in one.deferred:
-            scheduler.load.acquire(str(e), role, tokens, yields_until_s=NOW_S + 1)
+            too_long = scheduler.too_long(settings, engine(str(e), role), Prompt(tokens))
+            scheduler.load.acquire(str(e), role, tokens, yields_until_s=NOW_S + 1, crowded_out=not too_long)
+            r += 1
+            append(state, k.DEFERRED, e, r)
         for tokens in one.contexts:
             scheduler.load.acquire(str(e), Role.DECODE, tokens, computed=True)
         account, links = scheduler.load.account(str(e)), min(one.links, len(one.contexts))
@@ -72,17 +80,11 @@ def both(engines: list[Busy], isl: int, cached: int = 0) -> tuple[k.State, k.Par
             squares = sum(tokens**2 for tokens in prompts)
             state.queues[e, kind]["tokens"] = sum(prompts)
             state.queues[e, kind]["work_s"] = params.ttft_b * sum(prompts) + params.ttft_c * squares
-            state.queues[e, kind]["count"] = len(prompts)
+        state.queues[e, k.PROMPTS]["count"] = len(one.prompts)
         state.engines[e]["kv"] = sum(one.contexts)
         state.engines[e]["batch"] = len(one.contexts) - links
         state.queues[e]["count"][k.LINKS] = links
-    costs = EngineCosts(**{name: getattr(params, name) for name in EngineCosts.model_fields})
-    return (
-        state,
-        params,
-        scheduler,
-        config(costs=costs, ttft_target_s=TTFT_S, tpot_target_s=TPOT_S, deferral_s=DEFERRAL_S),
-    )
+    return state, params, scheduler, settings
 
 
 def rows(engines: list[Busy]) -> Any:
@@ -98,6 +100,7 @@ def rows(engines: list[Busy]) -> Any:
     TOKENS,
     st.floats(0, 1),
 )
+@example([Busy(True, [7000, 7000], [20_000], [], 0), Busy(False, [], [], [], 0)], 100, 0.0)
 def test_a_prompt_goes_to_the_same_engine_as_often_past_prefill_and_as_often_deferred(
     engines: list[Busy], isl: int, hit: float
 ) -> None:

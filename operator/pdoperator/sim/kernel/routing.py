@@ -185,10 +185,10 @@ def choose(state: State, params: Params, r: int, now_s: float) -> tuple[int, boo
 def _instead(state: State, params: Params, p: int, r: int, remote_s: float) -> int:
     """The decode engine that prefills `r` better than prefill engine `p` would, in `remote_s`; or NONE.
 
-    None while prompts are deferred: then it is no burst, and decode engines that prefill all the time miss their own
-    target.
+    None while others crowd prompts out: then it is no burst, and decode engines that prefill all the time miss their
+    own target.
     """
-    if params.local == LOCAL_NEVER or state.queues[p, DEFERRED].count > 0:
+    if params.local == LOCAL_NEVER or _crowded(state, params, p):
         return NONE
     if params.local != LOCAL_EAGER and remote_s + params.latency_s <= params.late_s:
         return NONE
@@ -196,6 +196,25 @@ def _instead(state: State, params: Params, p: int, r: int, remote_s: float) -> i
     if d == NONE or local_s >= remote_s or local_s + params.latency_s > params.ttft_s:
         return NONE
     return d if _has_room(state, params, d, r) else NONE
+
+
+@jit
+def _crowded(state: State, params: Params, p: int) -> bool:
+    """Whether a prompt is deferred on prefill engine `p` that would be in time if that had nothing else to do."""
+    r = state.queues[p, DEFERRED].head
+    while r != NONE:
+        if not _too_long(state, params, r):
+            return True
+        r = state.requests[r].next
+    return False
+
+
+@jit
+def _too_long(state: State, params: Params, r: int) -> bool:
+    """Whether `r` is predicted to miss the TTFT target on an idle prefill engine too."""
+    transfer_s = params.transfer_s_per_token * state.requests[r].isl
+    alone_s = params.pass_s + _own_s(state, params, r) + transfer_s + 2 * params.latency_s
+    return bool(alone_s > params.ttft_s)
 
 
 @jit
