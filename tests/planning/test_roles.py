@@ -28,6 +28,8 @@ P, D, BOTH = Role.PREFILL, Role.DECODE, Role.BOTH
         ((1, 9), 4, 1),
         ((9, 1), 4, 3),
         ((1, 1), 3, 1),
+        ((17, 2), 13, 11),  # 12:1 is nearer, and has half of the decode that 17:2 has
+        ((2, 17), 13, 2),
     ],
 )
 def test_prefill_gets_its_proportion_of_what_is_ready(

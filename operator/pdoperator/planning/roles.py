@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pdoperator.api.names import Role
 from pdoperator.api.values import PerRole, Value
 from pdoperator.planning.observation import EngineView
+from pdoperator.planning.split import best_split
 
 
 def assign_roles(target: PerRole[int], engines: Iterable[EngineView]) -> dict[str, Role]:
@@ -31,12 +32,12 @@ def assign_roles(target: PerRole[int], engines: Iterable[EngineView]) -> dict[st
 def prefill_share(target: PerRole[int], engines: int) -> int:
     """How many of `engines` (at least 1) prefill: the target's proportion, one of each role from two engines on.
 
+    Rounded to where the worse side lacks least: of 13 engines on the way to 17:2 two decode, for one would halve that.
     A target without prefill engines is an aggregated fleet.
     """
-    if target.prefill == 0:
+    if target.prefill == 0 or engines == 1:
         return 0
-    total = target.prefill + target.decode
-    return min(engines - 1, max(1, math.ceil(engines * target.prefill / total - 0.5)))
+    return best_split(engines, PerRole.of(lambda role: float(target[role])))
 
 
 def work(engine: EngineView) -> float:

@@ -35,6 +35,19 @@ def in_proportion(engines: int, like: PerRole[int]) -> int:
     return min(engines - 1, max(1, round(engines * like.prefill / others))) if others else 1
 
 
+def best_split(engines: int, needed: PerRole[float]) -> int:
+    """Prefill engines of the split of at least two engines that strains its worse side least."""
+    both = needed.prefill + needed.decode
+    near = round(engines * needed.prefill / both) if both > 0 else engines // 2
+    around = range(max(1, near - 1), min(engines - 1, near + 1) + 1)
+    return min(around, key=lambda prefill: strain(prefill, engines, needed))
+
+
+def strain(prefill: int, engines: int, needed: PerRole[float]) -> float:
+    """How strained the worse side of a split is: engines needed over engines there."""
+    return max(needed.prefill / prefill, needed.decode / (engines - prefill))
+
+
 def _within(prefill: int, total: int, limits: Limits) -> PerRole[int]:
     """The split nearest to `prefill` that replicas and, where any does, the ratio's bounds allow."""
     roles, least, most = limits.roles, limits.ratio_min, limits.ratio_max

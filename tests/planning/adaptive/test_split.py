@@ -7,15 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdoperator.api.values import PerRole
-from pdoperator.planning.adaptive.split import best_split, split, strain
+from pdoperator.planning.adaptive.split import split
 
 NEEDS = st.builds(PerRole, st.floats(0, 60), st.floats(0, 60))
-
-
-@given(engines=st.integers(2, 60), needed=NEEDS)
-def test_the_best_split_strains_its_worse_side_least(engines: int, needed: PerRole[float]) -> None:
-    least = min(strain(prefill, engines, needed) for prefill in range(1, engines))
-    assert strain(best_split(engines, needed), engines, needed) == pytest.approx(least)
 
 
 @given(engines=st.integers(2, 60), needed=NEEDS, current=st.integers(0, 70), may_flip=st.booleans())

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from pdoperator.api import defaults
 from pdoperator.api.values import PerRole
-
-
-def strain(prefill: int, engines: int, needed: PerRole[float]) -> float:
-    """How strained the worse side of a split is: engines needed over engines there."""
-    return max(needed.prefill / prefill, needed.decode / (engines - prefill))
-
-
-def best_split(engines: int, needed: PerRole[float]) -> int:
-    """Prefill engines of the split of at least two engines that strains its worse side least."""
-    total = needed.prefill + needed.decode
-    near = round(engines * needed.prefill / total) if total > 0 else engines // 2
-    around = range(max(1, near - 1), min(engines - 1, near + 1) + 1)
-    return min(around, key=lambda prefill: strain(prefill, engines, needed))
+from pdoperator.planning.split import best_split, strain
 
 
 def split(engines: int, needed: PerRole[float], current: int, *, may_flip: bool) -> int:
