@@ -171,7 +171,7 @@ def _draw(path: Path, cells: Cells) -> None:
         f"GPU-hours over {CLAIRVOYANT[0]}; pale: does not attain with every seed", fontsize="small"
     )
     figure.tight_layout()
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=90, bbox_inches="tight")
     plt.close(figure)
 
 
@@ -184,7 +184,7 @@ def _draw_cell(panel: Axes, title: str, mine: Mapping[str, Answer]) -> None:
     for place, (name, cost) in enumerate(zip(DRAWN[::-1], costs[::-1], strict=True)):
         label = f"{cost:.2f} ({_attainment(found[name])})" if name in found else "not in this cell"
         panel.text(min(cost, WIDEST) + 0.05, place, label, fontsize=6, va="center")
-    panel.set_title(title, fontsize=7, loc="left")
+    panel.set_title(title, fontsize=6, loc="left")
     panel.tick_params(labelsize=7)
     panel.set_xlim(0, 1.7 * WIDEST)
     panel.set_visible(True)
