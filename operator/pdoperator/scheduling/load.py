@@ -148,7 +148,7 @@ class Load:
 
     def account(self, engine: str) -> Account:
         """What `engine` has of us now; to read only."""
-        return self._accounts.get(engine, _NOTHING)
+        return self._accounts.get(engine, IDLE)
 
     def export(self, engine: str) -> None:
         """Count a prefill that `engine` has finished: it keeps the KV until a decode engine has taken it."""
@@ -200,7 +200,7 @@ class Load:
         return account
 
 
-_NOTHING = Account()
+IDLE = Account()
 
 
 class Rotation:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from pdoperator.api.names import Role
 from pdoperator.api.router_config import RouterConfig
 from pdoperator.scheduling.engines import Engine, Table
-from pdoperator.scheduling.load import Account, Load, Rotation
+from pdoperator.scheduling.load import IDLE, Account, Load, Rotation
 from pdoperator.scheduling.predict import (
     TOKENS,
     has_room,
@@ -25,7 +25,6 @@ from pdoperator.scheduling.predict import (
 from pdoperator.scheduling.prefixes import Prefixes, Prompt
 
 NONE: frozenset[str] = frozenset()
-IDLE = Account()
 
 
 class Scheduler:

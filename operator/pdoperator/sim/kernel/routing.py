@@ -137,6 +137,12 @@ def local_ttft_s(state: State, params: Params, e: int, r: int, deferred: bool) -
 def remote_ttft_s(state: State, params: Params, p: int, r: int) -> float:
     """Predicted TTFT of `r` by prefill engine `p`: the work before it, its own, the transfer, a second call."""
     work_s, _ = work_before(state, p, False)
+    return _remote_after_s(state, params, work_s, r)
+
+
+@jit
+def _remote_after_s(state: State, params: Params, work_s: float, r: int) -> float:
+    """The same by any prefill engine that has `work_s` before it."""
     waits_s = work_s + params.pass_s + params.latency_s
     return waits_s + _own_s(state, params, r) + params.transfer_s_per_token * state.requests[r].isl
 
@@ -212,9 +218,7 @@ def _crowded(state: State, params: Params, p: int) -> bool:
 @jit
 def _too_long(state: State, params: Params, r: int) -> bool:
     """Whether `r` is predicted to miss the TTFT target on an idle prefill engine too."""
-    transfer_s = params.transfer_s_per_token * state.requests[r].isl
-    alone_s = params.pass_s + _own_s(state, params, r) + transfer_s + 2 * params.latency_s
-    return bool(alone_s > params.ttft_s)
+    return bool(_remote_after_s(state, params, 0.0, r) + params.latency_s > params.ttft_s)
 
 
 @jit
